@@ -1,0 +1,140 @@
+"""StreamApi: what the source asks of Kinesis, as one small interface.
+
+Runs on driver and executors. The rooms above see only this Protocol and its values, so that the
+frontier and the reader can be tested against a simulated stream. The one implementation that speaks
+to AWS is :class:`kinesis_source.aws.client.BotoStreamApi`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from kinesis_source.model.positions import Position
+from kinesis_source.model.shards import Shard
+from kinesis_source.options.settings import StreamSettings
+
+__all__ = [
+    "IteratorExpiredError",
+    "Page",
+    "PositionRefusedError",
+    "StreamApi",
+    "StreamDescription",
+]
+
+
+class IteratorExpiredError(Exception):
+    """A shard iterator is older than five minutes: ask for a new one after the last record read."""
+
+
+class PositionRefusedError(Exception):
+    """AWS refused a position: a moment in the future, or a sequence number of another stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDescription:
+    """A stream, as DescribeStreamSummary shows it.
+
+    Parameters
+    ----------
+    arn : str
+    status : str
+        CREATING, DELETING, ACTIVE or UPDATING.
+    created_ms : int
+        Tells a re-created stream from its predecessor.
+    retention_ms : int
+    """
+
+    arn: str
+    status: str
+    created_ms: int
+    retention_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One GetRecords reply, as columns: index i of each list is record i.
+
+    Parameters
+    ----------
+    sequence_numbers, partition_keys : list of str
+    arrival_ms : list of int
+        Approximate arrival times; not necessarily rising.
+    data : list of bytes
+    next_iterator : str or None
+        None at the end of a closed shard, and in damaged replies.
+    millis_behind_latest : int
+        0: nothing newer was there.
+    child_shard_ids : tuple of str
+        Set only in the reply that ends a closed shard.
+    """
+
+    sequence_numbers: list[str]
+    partition_keys: list[str]
+    arrival_ms: list[int]
+    data: list[bytes]
+    next_iterator: str | None
+    millis_behind_latest: int
+    child_shard_ids: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sequence_numbers)
+
+    @property
+    def is_shard_end(self) -> bool:
+        """Whether the reply proves that the shard is closed and read to its end."""
+        return self.next_iterator is None and bool(self.child_shard_ids)
+
+
+class StreamApi(Protocol):
+    """The calls the source makes. Thread-safe.
+
+    Every call repeats what can be repeated (throttling, 5xx, broken connections, cut replies,
+    expired credentials) with jittered back-off inside the retry budget, and raises an error of
+    :mod:`kinesis_source.errors` when that is spent, or at once when repeating cannot help.
+    """
+
+    def describe(self, stream: StreamSettings) -> StreamDescription:
+        """Describe a stream."""
+        ...
+
+    def list_shards(
+        self, stream: StreamSettings, open_at_ms: int | None = None
+    ) -> tuple[Shard, ...]:
+        """List shards, all pages: all that are kept, or those that were open at a moment.
+
+        Raises
+        ------
+        PositionRefusedError
+            AWS does not take ``open_at_ms`` (older than the retention, or in the future).
+        """
+        ...
+
+    def get_iterator(self, stream: StreamSettings, shard_id: str, position: Position) -> str:
+        """Return an iterator for the records behind a position (END is not allowed).
+
+        Raises
+        ------
+        PositionRefusedError
+            AWS does not take the position.
+        """
+        ...
+
+    def get_page(self, stream: StreamSettings, shard_id: str, iterator: str, limit: int) -> Page:
+        """Read one page of 1 to ``limit`` (at most 10,000) records, or an empty one.
+
+        Raises
+        ------
+        IteratorExpiredError
+            The iterator is too old.
+        """
+        ...
+
+    def now_ms(self) -> int:
+        """Return a lower bound of AWS's clock, ms since 1970: never ahead of it.
+
+        The largest, over all replies so far, of the reply's Date header plus the time that passed
+        since by this machine's monotonic clock (the Date header has whole seconds, so the bound is
+        at most about a second late). Makes one call if there was no reply yet.
+        """
+        ...

@@ -1,0 +1,127 @@
+"""The exceptions of the source: one tree, stable codes, no secrets.
+
+Runs in every process. Each message reads ``[CODE] what is wrong, with name and value. What to do.``
+Spark keeps only the text of an exception that crosses its process borders, so the code in the text,
+not the class, is what a program can rely on there: see :func:`find_code`.
+
+    KinesisSourceError
+      OptionError(ValueError)   [OPTION_...]      wrong, missing, conflicting, unknown
+      CredentialError           [CREDENTIAL_...]  cannot become who the options say
+      AccessDeniedError         [ACCESS_...]      who, which action, which stream
+      StreamError               [STREAM_...]      not found, being deleted, re-created
+      OffsetError               [OFFSET_...]      unreadable, newer version, other stream
+        DataLossError           [DATA_LOSS_...]   trimmed, shard gone, gap
+      ThrottledError            [SERVICE_...]     throttled until the retry budget was spent
+      ServiceError              [SERVICE_...]     any other answer that retries did not mend
+      DecodeError               [DECODE_...]      a reply that is not what the API promises
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "AccessDeniedError",
+    "CredentialError",
+    "DataLossError",
+    "DecodeError",
+    "KinesisSourceError",
+    "OffsetError",
+    "OptionError",
+    "ServiceError",
+    "StreamError",
+    "ThrottledError",
+    "find_code",
+    "is_data_loss",
+]
+
+_CODE = re.compile(
+    r"\[((?:OPTION|CREDENTIAL|ACCESS|STREAM|OFFSET|DATA_LOSS|SERVICE|DECODE)_[A-Z_]+)\]"
+)
+# Spark's own conditions look the same and wrap ours: these are never the cause.
+_SPARK_CODES = frozenset({"STREAM_FAILED"})
+
+
+class KinesisSourceError(Exception):
+    """Base of all errors of the source.
+
+    Parameters
+    ----------
+    code : str
+        Stable upper-case name, part of the public interface.
+    problem : str
+        What is wrong, with names and values, ending with a full stop.
+    hint : str
+        What to do about it, ending with a full stop.
+    """
+
+    def __init__(self, code: str, problem: str, hint: str) -> None:
+        super().__init__(f"[{code}] {problem} {hint}")
+        self.code = code
+        self.problem = problem
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type[KinesisSourceError], tuple[str, str, str]]:
+        """Pickle by parts: Exception's own way would pass one argument to three parameters."""
+        return (type(self), (self.code, self.problem, self.hint))
+
+
+class OptionError(KinesisSourceError, ValueError):
+    """An option is wrong, missing, unknown or contradicts another."""
+
+
+class CredentialError(KinesisSourceError):
+    """The identity that the options ask for cannot be had."""
+
+
+class AccessDeniedError(KinesisSourceError):
+    """The identity is known and may not do what the source needs."""
+
+
+class StreamError(KinesisSourceError):
+    """The stream is not there, or is not the one meant."""
+
+
+class OffsetError(KinesisSourceError):
+    """A checkpoint that cannot be read, or belongs to something else."""
+
+
+class DataLossError(OffsetError):
+    """Records between the checkpoint and now are gone."""
+
+
+class ThrottledError(KinesisSourceError):
+    """AWS throttled the calls until the retry budget was spent."""
+
+
+class ServiceError(KinesisSourceError):
+    """AWS or the network failed until the retry budget was spent."""
+
+
+class DecodeError(KinesisSourceError):
+    """A reply is not what the API promises."""
+
+
+def find_code(error: BaseException | str) -> str | None:
+    """Return the source's error code in an exception or in Spark's text of one.
+
+    Parameters
+    ----------
+    error : BaseException or str
+        For example the ``StreamingQueryException`` of a query, or its text.
+
+    Returns
+    -------
+    str or None
+        The last code in the text, which is the innermost cause; None if the text has none.
+    """
+    if isinstance(error, KinesisSourceError):
+        return error.code
+    codes = [code for code in _CODE.findall(str(error)) if code not in _SPARK_CODES]
+    return codes[-1] if codes else None
+
+
+def is_data_loss(error: BaseException | str) -> bool:
+    """Say whether an exception, or Spark's text of one, reports lost data."""
+    code = find_code(error)
+    return code is not None and code.startswith("DATA_LOSS_")

@@ -1,0 +1,169 @@
+"""The typed settings that the rest of the source works with.
+
+Runs in every process: made once at ``load()`` by :mod:`kinesis_source.options.parse`, pickled into
+every task. Frozen, hashable, and safe to print: secrets are :class:`Secret`, access keys masked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from kinesis_source.model.positions import Position
+from kinesis_source.options.secret import Secret
+
+__all__ = [
+    "LATEST",
+    "ClientSettings",
+    "IdentitySettings",
+    "InitialPosition",
+    "Latest",
+    "ReadSettings",
+    "RoleSettings",
+    "SourceSettings",
+    "StreamSettings",
+]
+
+
+class Latest(Enum):
+    """The start "latest": no position until it is resolved, so it never enters a checkpoint."""
+
+    LATEST = "latest"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+LATEST: Final = Latest.LATEST
+InitialPosition = Latest | Position
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """One stream to read.
+
+    Parameters
+    ----------
+    key : str
+        Name or ARN exactly as the user gave it: the key in offsets, the value of ``streamName``.
+    name : str
+        The stream's name.
+    arn : str or None
+        The ARN, if that is how the user named it.
+    """
+
+    key: str
+    name: str
+    arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSettings:
+    """One role to assume.
+
+    Parameters
+    ----------
+    arn : str
+    session_name : str or None
+        None: one is made up.
+    external_id : str or None
+        By AWS's own word no secret.
+    """
+
+    arn: str
+    session_name: str | None = None
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """Who calls AWS: a base identity, and roles assumed over it in order.
+
+    At most one of keys, profile and provider is set; none means botocore's default chain.
+
+    Parameters
+    ----------
+    access_key : str or None
+    secret_key, session_token : Secret or None
+    profile : str or None
+        Profile of the shared AWS configuration, on driver and executors.
+    provider : str or None
+        ``package.module:callable`` or ``package.module.callable`` that returns botocore credentials.
+    roles : tuple of RoleSettings
+    sts_endpoint : str or None
+        URL; None: the regional endpoint.
+    """
+
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: Secret | None = None
+    session_token: Secret | None = None
+    profile: str | None = None
+    provider: str | None = None
+    roles: tuple[RoleSettings, ...] = ()
+    sts_endpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """How to call Kinesis. Hashable: one client per process is kept for each value.
+
+    Parameters
+    ----------
+    region : str
+    endpoint_url : str or None
+        None: AWS's own endpoint of the region.
+    identity : IdentitySettings
+    connect_timeout_ms, read_timeout_ms : int
+        For one HTTP request.
+    retry_budget_ms : int
+        How long one call may be repeated in all.
+    """
+
+    region: str
+    endpoint_url: str | None = None
+    identity: IdentitySettings = IdentitySettings()
+    connect_timeout_ms: int = 5_000
+    read_timeout_ms: int = 20_000
+    retry_budget_ms: int = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """What to read, and how.
+
+    Parameters
+    ----------
+    streams : tuple of StreamSettings
+        At least one; keys are unique.
+    initial_position : Latest or Position
+        Where a query without checkpoint starts: LATEST, TRIM_HORIZON or AtTimestamp.
+    fail_on_data_loss : bool
+    deaggregate : bool
+        Take apart records that the Kinesis Producer Library aggregated.
+    shard_fetch_interval_ms : int
+        Time between two listings of the shards.
+    poll_interval_ms : int
+        Time between two looks of the driver at a shard.
+    max_records_per_fetch : int
+        1 to 10,000; largest Limit of a GetRecords call.
+    shards_per_task : int
+        How many shards one Spark task reads side by side.
+    """
+
+    streams: tuple[StreamSettings, ...]
+    initial_position: InitialPosition = LATEST
+    fail_on_data_loss: bool = True
+    deaggregate: bool = True
+    shard_fetch_interval_ms: int = 10_000
+    poll_interval_ms: int = 1_000
+    max_records_per_fetch: int = 10_000
+    shards_per_task: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """All settings of one ``load()``."""
+
+    client: ClientSettings
+    read: ReadSettings

@@ -1,0 +1,1 @@
+"""Tells Spark nothing yet."""
