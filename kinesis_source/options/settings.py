@@ -89,7 +89,7 @@ class IdentitySettings:
     profile : str or None
         Profile of the shared AWS configuration, on driver and executors.
     provider : str or None
-        ``package.module:callable`` or ``package.module.callable`` that returns botocore credentials.
+        Dotted path (``package.module.callable``) of what returns botocore credentials.
     roles : tuple of RoleSettings
     sts_endpoint : str or None
         URL; None: the regional endpoint.
