@@ -1,1 +1,53 @@
-"""Read Amazon Kinesis from Apache Spark Structured Streaming, exactly once, in pure Python."""
+"""Read Amazon Kinesis from Apache Spark Structured Streaming, exactly once, in pure Python.
+
+Public names load on first use, so that importing the package stays cheap in Spark's workers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kinesis_source.datasource import KinesisDataSource, register
+    from kinesis_source.errors import KinesisSourceError, find_code, is_data_loss
+    from kinesis_source.preview.config import KinesisConfig, KinesisDSConfig
+    from kinesis_source.preview.source import BatchSource, StreamDataSource, StreamSource
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BatchSource": "kinesis_source.preview.source",
+    "KinesisConfig": "kinesis_source.preview.config",
+    "KinesisDSConfig": "kinesis_source.preview.config",
+    "KinesisDataSource": "kinesis_source.datasource",
+    "KinesisSourceError": "kinesis_source.errors",
+    "StreamDataSource": "kinesis_source.preview.source",
+    "StreamSource": "kinesis_source.preview.source",
+    "find_code": "kinesis_source.errors",
+    "is_data_loss": "kinesis_source.errors",
+    "register": "kinesis_source.datasource",
+}
+
+__all__ = [
+    "BatchSource",
+    "KinesisConfig",
+    "KinesisDSConfig",
+    "KinesisDataSource",
+    "KinesisSourceError",
+    "StreamDataSource",
+    "StreamSource",
+    "find_code",
+    "is_data_loss",
+    "register",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

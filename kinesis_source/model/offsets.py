@@ -13,8 +13,8 @@ versioned; frozen checkpoints live under tests/compat/.
 
 Two fields mark the first micro-batch. The offset that ``initialOffset()`` returns has
 ``"initial": true``. The end offset of batch 0 has ``"start"``: the resolved start of every stream.
-Spark does not log where batch 0 began and asks ``initialOffset()`` again on a replay; the start that
-counts is the one in the end offset.
+Spark does not log where batch 0 began and asks ``initialOffset()`` again on a replay; the start
+that counts is the one in the end offset.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["HASH_KEY_MAX", "Lineage", "Shard"]
+__all__ = ["HASH_KEY_MAX", "Lineage", "Shard", "covers"]
 
 HASH_KEY_MAX = 2**128 - 1
 """Largest hash key: MD5 of the partition key, read as an unsigned integer."""
@@ -93,6 +93,15 @@ class Lineage:
         if shard is None:
             return False
         return covers(self.children(shard_id), shard.first_hash_key, shard.last_hash_key)
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether the children of every closed shard cover it.
+
+        False while a listing shows one child of a split before the other: then a shard whose parent
+        is not listed may have a parent that is merely not shown yet.
+        """
+        return all(self.children_cover(shard.shard_id) for shard in self if shard.is_closed)
 
     @cached_property
     def roots(self) -> tuple[Shard, ...]:

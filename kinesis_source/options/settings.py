@@ -57,6 +57,13 @@ class StreamSettings:
     name: str
     arn: str | None = None
 
+    @classmethod
+    def from_key(cls, key: str) -> StreamSettings:
+        """Return a stream by its key in an offset: a name, or an ARN that ends in ``/name``."""
+        if key.startswith("arn:"):
+            return cls(key, key.rpartition("/")[2], key)
+        return cls(key, key)
+
 
 @dataclass(frozen=True, slots=True)
 class RoleSettings:

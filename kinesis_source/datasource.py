@@ -1,0 +1,125 @@
+"""KinesisDataSource: what Spark finds under ``format("tecton-kinesis")``.
+
+Runs in driver-side Python workers, made anew for each ``load()``. Checks the options there, before
+anything runs and without any call to AWS; then hands out readers. Pickled: plain values only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pyspark.sql.datasource import DataSource, DataSourceStreamReader
+
+from kinesis_source.errors import OptionError
+from kinesis_source.options.parse import parse_options
+from kinesis_source.read.stream import KinesisStreamReader
+from kinesis_source.records.schema import resolve_columns, spark_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import StructType
+
+__all__ = ["FORMAT_NAME", "KinesisDataSource", "register"]
+
+FORMAT_NAME = "tecton-kinesis"
+
+
+class KinesisDataSource(DataSource):
+    """The data source. Spark makes it; users write ``spark.readStream.format("tecton-kinesis")``.
+
+    Raises
+    ------
+    OptionError
+        When made, so at ``load()``: a missing, unknown, wrong or contradicting option.
+    """
+
+    def __init__(self, options: dict[str, str]) -> None:
+        super().__init__(options)
+        self.settings = parse_options(options)
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the format's name."""
+        return FORMAT_NAME
+
+    def schema(self) -> StructType:
+        """Return all columns, in their documented order."""
+        return spark_schema()
+
+    def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's
+        """Return the reader of a streaming query."""
+        try:
+            columns = resolve_columns(schema)
+        except OptionError as error:
+            return KinesisStreamReader(self.settings, (), schema_error=error)
+        return KinesisStreamReader(self.settings, columns)
+
+    def reader(self, schema: StructType) -> NoReturn:  # noqa: ARG002 - Spark's signature
+        """Refuse ``spark.read``: a bounded read is a streaming query that ends."""
+        raise OptionError(
+            "OPTION_UNSUPPORTED",
+            f"format({self.name()!r}) reads streams; spark.read is not supported.",
+            "Use spark.readStream with .trigger(availableNow=True): it reads what is there now "
+            "and ends.",
+        )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # The options hold secrets as plain text; the settings hold all that is needed.
+        return (_restore, (type(self), self.settings))
+
+
+def _restore(cls: type[KinesisDataSource], settings: Any) -> KinesisDataSource:
+    source = cls.__new__(cls)
+    DataSource.__init__(source, {})
+    source.settings = settings
+    return source
+
+
+def register(spark: SparkSession, aliases: Iterable[str] = ()) -> None:
+    """Make the format known to a session.
+
+    Not needed where Spark's look-up of ``pyspark_*`` modules works. Harmless to repeat.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    aliases : iterable of str
+        Further format names, so that programs written for another connector run unchanged, for
+        example ``("kinesis",)``. On Databricks that name belongs to the built-in source: an alias
+        hides it for this session.
+
+    Raises
+    ------
+    OptionError
+        ``[OPTION_VALUE]`` for a text as ``aliases`` or a name that cannot be a format.
+    """
+    names = _checked(aliases)
+    spark.dataSource.register(KinesisDataSource)
+    for name in names:
+        spark.dataSource.register(_alias(name))
+
+
+def _checked(aliases: Iterable[str]) -> list[str]:
+    names = [aliases] if isinstance(aliases, str) else list(aliases)
+    for name in names:
+        if isinstance(aliases, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+            raise OptionError(
+                "OPTION_VALUE",
+                f"aliases={aliases!r} is not a list of format names.",
+                'Write for example aliases=("kinesis",).',
+            )
+    return names
+
+
+def _alias(name: str) -> type[KinesisDataSource]:
+    """Make a source of another name. It travels to Spark's workers by value, being in no module."""
+
+    class Alias(KinesisDataSource):
+        @classmethod
+        def name(cls) -> str:
+            return name
+
+    Alias.__name__ = Alias.__qualname__ = f"KinesisDataSource_{name}"
+    return Alias

@@ -1,0 +1,1 @@
+"""Spark reads: planning on the driver, reading on the executors."""

@@ -1,0 +1,228 @@
+"""MicroBatchPlanner, on the driver: from one offset to the next.
+
+Lives in the one process that Spark starts for a query's planning. Brings together the frontier's
+facts and the planner's decisions; knows the order of Spark's calls, not their signatures (those are
+in read/stream.py). In and out: StreamOffset values.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from kinesis_source.aws.api import StreamApi, StreamDescription
+from kinesis_source.errors import DataLossError, OffsetError
+from kinesis_source.model.offsets import StreamOffset, StreamPosition
+from kinesis_source.model.positions import TRIM_HORIZON
+from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read.frontier import StreamFrontier
+from kinesis_source.read.planner import plan_end, readable_shards
+
+__all__ = ["MicroBatchPlanner"]
+
+logger = logging.getLogger("kinesis_source")
+
+POLL_THREADS = 16
+"""Each waits for AWS most of the time; 1,000 shards at 20 ms a call then take about 1.3 s."""
+CLOCK_GRAIN_MS = 1_000
+"""The Date header has whole seconds: AWS's clock is at most this far ahead of what is known."""
+STALL_S = 300.0
+"""AvailableNow without any progress for this long is an error, not a wait."""
+
+
+class MicroBatchPlanner:
+    """Plans the micro-batches of one query.
+
+    Parameters
+    ----------
+    api : StreamApi
+    settings : ReadSettings
+    check_access : callable
+        Describes a stream after making sure that it may be read; raises the coded error if not.
+    monotonic, sleep : callable
+        Clock and pause, in seconds.
+    """
+
+    def __init__(
+        self,
+        api: StreamApi,
+        settings: ReadSettings,
+        check_access: Callable[[StreamSettings], StreamDescription],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._api = api
+        self._settings = settings
+        self._check_access = check_access
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._executor = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="kinesis-poll")
+        self._descriptions: dict[str, StreamDescription] = {}
+        self._frontiers = {
+            stream.key: StreamFrontier(
+                api, stream, settings, self._executor, monotonic=monotonic, sleep=sleep
+            )
+            for stream in settings.streams
+        }
+        self._initial: StreamOffset | None = None
+        self._not_after_ms: int | None = None
+
+    def close(self) -> None:
+        """End the polling threads. Spark does not promise to call this."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def initial_offset(self) -> StreamOffset:
+        """Resolve where the query starts: once in this process, see the module of offsets."""
+        if self._initial is None:
+            self._initial = StreamOffset(
+                {stream.key: self._resolve(stream) for stream in self._settings.streams},
+                is_initial=True,
+            )
+        return self._initial
+
+    def fix_target(self) -> None:
+        """Fix what "available now" means, before the first batch of such a run.
+
+        Whatever is in the streams when this is called arrived before ``now_ms() +
+        CLOCK_GRAIN_MS``, taken after the listings: they last longer than the way back of a reply,
+        which is what else ``now_ms`` may be late by. Records that arrive later are not read.
+        """
+        for stream in self._settings.streams:
+            self._describe(stream)
+            self._frontiers[stream.key].note_closed()
+        self._set_target(self._api.now_ms() + CLOCK_GRAIN_MS)
+
+    def next_offset(self, start: StreamOffset, *, to_the_tip: bool = False) -> StreamOffset:
+        """Return where the batch that begins at ``start`` ends; ``start`` itself if nothing is new.
+
+        Blocks: until the next poll is due, and as long as nothing is new for one poll interval.
+
+        Parameters
+        ----------
+        start : StreamOffset
+            The end of the batch before, or the initial offset.
+        to_the_tip : bool
+            Look until the last record is known that is there now (Trigger.Once).
+        """
+        self._expect_our_streams(start)
+        if self._not_after_ms is not None:
+            return self._catch_up(start)
+        if to_the_tip:
+            self.fix_target()
+            try:
+                return self._catch_up(start)
+            finally:
+                self._set_target(None)
+        return self._follow(start)
+
+    def metrics(self) -> dict[str, dict[str, int]]:
+        """Return numbers per stream for Spark's progress report. No I/O."""
+        return {key: frontier.metrics() for key, frontier in self._frontiers.items()}
+
+    # Following a stream
+
+    def _follow(self, start: StreamOffset) -> StreamOffset:
+        give_up_s = self._monotonic() + self._settings.poll_interval_ms / 1000
+        while True:
+            self._wait_for_poll(give_up_s)
+            end = self._look(start)
+            if end is not start or self._monotonic() >= give_up_s:
+                return end
+
+    def _wait_for_poll(self, at_most_until_s: float) -> None:
+        next_s = min(frontier.next_poll_s for frontier in self._frontiers.values())
+        wait_s = min(next_s, at_most_until_s) - self._monotonic()
+        if wait_s > 0:
+            self._sleep(wait_s)
+
+    def _look(self, start: StreamOffset) -> StreamOffset:
+        """Poll once; return the new end, or ``start`` itself."""
+        streams = dict(start.streams)
+        for stream in self._settings.streams:
+            streams[stream.key] = self._advance(stream, start.streams.get(stream.key))
+        if start.is_initial:
+            # Always a new text: batch 0 must be logged even without rows, or a restart would
+            # resolve LATEST anew and lose what came in between.
+            return StreamOffset(streams, start=start.streams)
+        return start if streams == start.streams else StreamOffset(streams)
+
+    def _advance(self, stream: StreamSettings, start: StreamPosition | None) -> StreamPosition:
+        if start is None:
+            return self._resolve(stream)  # a stream that was added to the query
+        created_ms = self._describe(stream).created_ms
+        frontier = self._frontiers[stream.key]
+        if start.created_ms != created_ms:
+            return self._begin_recreated(stream, start, created_ms)
+        bounds = frontier.poll(readable_shards(start.shards, frontier.lineage()))
+        # The listing may be newer than the one that the poll was made with, never older.
+        return StreamPosition(created_ms, plan_end(start.shards, frontier.lineage, bounds))
+
+    def _begin_recreated(
+        self, stream: StreamSettings, start: StreamPosition, created_ms: int
+    ) -> StreamPosition:
+        problem = (
+            f"Stream {stream.key!r} was deleted and created again: the checkpoint belongs to the "
+            f"one created at {start.created_ms} ms since 1970, this one was created at "
+            f"{created_ms}. What was unread in the old one is gone."
+        )
+        if self._settings.fail_on_data_loss:
+            raise DataLossError(
+                "DATA_LOSS_STREAM_RECREATED",
+                problem,
+                "Start with a new checkpoint directory, or set failOnDataLoss=false to go on with "
+                "the oldest record of the new stream.",
+            )
+        logger.warning("[DATA_LOSS_STREAM_RECREATED] %s Going on with the new stream.", problem)
+        return self._frontiers[stream.key].resolve_start(TRIM_HORIZON, created_ms)
+
+    # AvailableNow and Once
+
+    def _catch_up(self, start: StreamOffset) -> StreamOffset:
+        """Look until every readable shard's last record within the target is known."""
+        last, progress_s = start, self._monotonic()
+        while True:
+            end = self._look(start)
+            if all(frontier.is_exhausted for frontier in self._frontiers.values()):
+                return end
+            if end != last:
+                last, progress_s = end, self._monotonic()
+            elif self._monotonic() - progress_s > STALL_S:
+                raise OffsetError(
+                    "OFFSET_STALLED",
+                    f"For {STALL_S:.0f} s AWS showed neither a new record nor the end of what is "
+                    f"available in {sorted(self._frontiers)}.",
+                    "Start the query again; if it stays, look at the streams' iterator age.",
+                )
+            self._wait_for_poll(progress_s + STALL_S)
+
+    def _set_target(self, not_after_ms: int | None) -> None:
+        self._not_after_ms = not_after_ms
+        for frontier in self._frontiers.values():
+            frontier.set_target(not_after_ms)
+
+    # Streams
+
+    def _resolve(self, stream: StreamSettings) -> StreamPosition:
+        created_ms = self._describe(stream).created_ms
+        return self._frontiers[stream.key].resolve_start(
+            self._settings.initial_position, created_ms
+        )
+
+    def _describe(self, stream: StreamSettings) -> StreamDescription:
+        """Check access and describe, once per process and stream."""
+        if stream.key not in self._descriptions:
+            self._descriptions[stream.key] = self._check_access(stream)
+        return self._descriptions[stream.key]
+
+    def _expect_our_streams(self, start: StreamOffset) -> None:
+        """Refuse a checkpoint that holds none of the streams: it belongs to another query."""
+        if start.streams and not set(start.streams) & set(self._frontiers):
+            raise OffsetError(
+                "OFFSET_OTHER_STREAM",
+                f"The checkpoint belongs to {sorted(start.streams)}, the query reads "
+                f"{sorted(self._frontiers)}.",
+                "Name the stream as before (name or ARN), or use a new checkpoint directory.",
+            )

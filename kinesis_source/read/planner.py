@@ -1,0 +1,169 @@
+"""The planner, on the driver: facts in, the next batch's end and its ranges out.
+
+Pure: no clock, no AWS, no Spark. It gets the start offset's positions, the lineage of one listing
+and the bounds that the frontier found, and never asks for more. What it keeps:
+
+- a shard is readable in a batch only if all its parents were finished at the batch's START, so a
+  child's records are never in the same batch as its parent's last ones (invariant 3);
+- the ranges of a batch follow from its two offsets alone, so a replay reads the same (invariant 1);
+- a finished shard stays in the offset as END until its listed children cover its whole hash range
+  and all have come into the offset: ListShards may show one child of a split before the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kinesis_source.errors import OffsetError
+from kinesis_source.model.offsets import StreamOffset, StreamPosition
+from kinesis_source.model.positions import END, TRIM_HORIZON, Position, is_ahead
+from kinesis_source.model.ranges import ShardRange
+from kinesis_source.model.shards import Lineage, Shard
+
+__all__ = ["group_ranges", "plan_end", "plan_ranges", "readable_shards"]
+
+Positions = Mapping[str, Position]
+
+
+def readable_shards(start: Positions, lineage: Lineage) -> dict[str, Position]:
+    """Return the shards that a batch which begins at ``start`` may read, and from where.
+
+    Parameters
+    ----------
+    start : mapping of shard id to Position
+        Of the batch's start offset.
+    lineage : Lineage
+        A listing made at any later time.
+
+    Returns
+    -------
+    dict of shard id to Position
+        Shards of the offset that are not finished, and new ones at TRIM_HORIZON: all whose parents
+        are finished in ``start``.
+    """
+    passed = lineage.ancestors(start)
+    # A listing that lacks a shard may make an old one look like a new root. Then only shards that
+    # follow a known one are taken; the rest waits for the next listing.
+    is_trusted = lineage.is_complete and all(
+        shard_id in lineage for shard_id, position in start.items() if position is not END
+    )
+    readable: dict[str, Position] = {
+        shard_id: position
+        for shard_id, position in start.items()
+        if position is not END and _known_parents_are_finished(shard_id, start, lineage)
+    }
+    for shard in lineage:
+        if shard.shard_id in start or shard.shard_id in passed:
+            continue
+        if _is_next(shard, start, passed, lineage, is_trusted=is_trusted):
+            readable[shard.shard_id] = TRIM_HORIZON
+    return readable
+
+
+def _known_parents_are_finished(shard_id: str, start: Positions, lineage: Lineage) -> bool:
+    """Say whether a shard of the offset may be read: a start at a moment may hold parents too."""
+    if shard_id not in lineage:
+        return True
+    return all(start.get(parent, END) is END for parent in lineage.shards[shard_id].parents)
+
+
+def _is_next(
+    shard: Shard, start: Positions, passed: set[str], lineage: Lineage, *, is_trusted: bool
+) -> bool:
+    """Say whether a shard without position may begin: all its parents are finished."""
+    follows_known = bool(shard.parents)
+    for parent in shard.parents:
+        if parent in start:
+            if start[parent] is not END:
+                return False
+        elif parent not in passed:
+            if parent in lineage:
+                return False
+            follows_known = False
+    return follows_known or is_trusted
+
+
+def plan_end(start: Positions, lineage: Lineage, bounds: Positions) -> dict[str, Position]:
+    """Return where a batch that begins at ``start`` ends.
+
+    Parameters
+    ----------
+    start : mapping of shard id to Position
+    lineage : Lineage
+    bounds : mapping of shard id to Position
+        What the frontier found: the position of a record that exists, or END for a closed shard.
+        Shards without news may be missing; bounds of shards that may not be read yet are ignored.
+
+    Returns
+    -------
+    dict of shard id to Position
+        Equal to ``start`` if there is no news.
+    """
+    end = dict(start)
+    for shard_id, position in readable_shards(start, lineage).items():
+        bound = bounds.get(shard_id, position)
+        end[shard_id] = bound if is_ahead(bound, position) else position
+    passed = lineage.ancestors(end)
+    for shard_id, position in start.items():
+        if position is END and _is_succeeded(shard_id, end, passed, lineage):
+            del end[shard_id]
+    return end
+
+
+def _is_succeeded(shard_id: str, positions: Positions, passed: set[str], lineage: Lineage) -> bool:
+    """Say whether a finished shard's place is taken by shards that have positions."""
+    children = lineage.children(shard_id)
+    if shard_id in lineage:
+        if not lineage.children_cover(shard_id):
+            return False
+    elif not children or not lineage.is_complete:
+        # No longer listed, so its hash range is not known. limit: a shard that outlives all its
+        # children in the offset stays there as one short entry.
+        return False
+    return all(child.shard_id in positions or child.shard_id in passed for child in children)
+
+
+def plan_ranges(start: StreamOffset, end: StreamOffset) -> list[ShardRange]:
+    """Return what a batch reads. A function of its two offsets alone.
+
+    Raises
+    ------
+    OffsetError
+        ``[OFFSET_MISMATCH]`` if a shard that is not finished in ``start`` is missing in ``end``.
+    """
+    if end.start is not None:
+        # Batch 0: Spark asks again where it starts, the end offset knows (invariant 5).
+        starts = end.start if start.is_initial else start.streams
+    else:
+        starts = start.streams
+    ranges: list[ShardRange] = []
+    for key, stream_end in sorted(end.streams.items()):
+        stream_start = starts.get(key)
+        if stream_start is not None:
+            ranges.extend(_stream_ranges(key, stream_start, stream_end))
+    return ranges
+
+
+def _stream_ranges(key: str, start: StreamPosition, end: StreamPosition) -> Iterable[ShardRange]:
+    # A stream that was deleted and created again has other shards under the same ids.
+    positions = start.shards if start.created_ms == end.created_ms else {}
+    for shard_id, position in positions.items():
+        if position is not END and shard_id not in end.shards:
+            raise OffsetError(
+                "OFFSET_MISMATCH",
+                f"Shard {shard_id!r} of stream {key!r} is in a batch's start offset but not in "
+                "its end offset.",
+                "Restore the checkpoint from a copy, or start with a new checkpoint directory.",
+            )
+    for shard_id, last in sorted(end.shards.items()):
+        first = positions.get(shard_id, TRIM_HORIZON)
+        if is_ahead(last, first):
+            yield ShardRange(key, shard_id, first, last)
+
+
+def group_ranges(ranges: list[ShardRange], shards_per_task: int) -> list[tuple[ShardRange, ...]]:
+    """Deal ranges to tasks, at most ``shards_per_task`` each, as evenly as can be."""
+    if not ranges:
+        return []
+    tasks = -(-len(ranges) // shards_per_task)
+    return [tuple(ranges[task::tasks]) for task in range(tasks)]

@@ -1,0 +1,255 @@
+"""ShardProbe, on the driver: learns how far one shard goes.
+
+Kinesis has no call for it. A probe reads a little and remembers the last record it saw: its
+*bound*. Any record ahead of the last bound is a good bound; how it was found never matters for
+correctness, only for progress. One poll does one of three things (docs/ARCHITECTURE.md):
+
+- walk: one small page on the iterator kept from the last one;
+- leap, when a walk did not reach the tip: the first record of the last 200 ms;
+- search, when a leap found nothing ahead: halve the time between the bound and the leap.
+
+After a leap that hit, the next poll leaps first: at full rate a poll is one GetShardIterator and
+one GetRecords. At least every second poll walks or moves ahead, so progress never depends on
+arrival times, which AWS does not promise to be in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from kinesis_source.aws.api import IteratorExpiredError, Page, PositionRefusedError, StreamApi
+from kinesis_source.model.positions import (
+    END,
+    AfterRecord,
+    AtTimestamp,
+    Position,
+    is_ahead,
+)
+from kinesis_source.options.settings import StreamSettings
+
+__all__ = ["LARGEST_INTERVAL_S", "Outcome", "ShardProbe"]
+
+WALK_BYTES = 64 * 1024
+"""What one walk may cost of a shard's 2 MiB/s, which it shares with the executors."""
+FIRST_RECORD_BYTES = 2 * 1024
+"""Guess of the mean record size until records were seen."""
+LEAP_BACK_MS = 200
+"""How far before now a leap lands. Nearer, and a shard at full rate may have no record there."""
+SEARCH_DONE_MS = 50
+ITERATOR_LIFE_S = 240.0
+"""AWS: five minutes (GetShardIterator, API reference). Younger ones save a failing call."""
+UNANSWERED_TRIES = 3
+LARGEST_INTERVAL_S = 10.0
+LARGEST_LIMIT = 10_000
+
+
+class Outcome(Enum):
+    """What a poll learned."""
+
+    TIP = "nothing is left behind the bound"
+    MORE = "there may be more"
+    UNANSWERED = "an empty page that is not at the tip: ask again soon"
+    UNLISTED_END = "no next iterator and no children: list the shards again"
+
+
+class ShardProbe:
+    """One shard's bound.
+
+    Parameters
+    ----------
+    api : StreamApi
+    stream : StreamSettings
+    shard_id : str
+    start : Position
+        Where the query is in this shard. Never END.
+    monotonic : callable
+        Seconds that never go back.
+    not_after_ms : int or None
+        Records that arrived later are refused as bounds (AvailableNow).
+    """
+
+    def __init__(
+        self,
+        api: StreamApi,
+        stream: StreamSettings,
+        shard_id: str,
+        start: Position,
+        *,
+        monotonic: Callable[[], float],
+        not_after_ms: int | None = None,
+    ) -> None:
+        self.shard_id = shard_id
+        self.bound: Position = start
+        self.millis_behind_latest: int | None = None
+        self.is_exhausted = False  # with not_after_ms: the last record that counts is known
+        self._api = api
+        self._stream = stream
+        self._monotonic = monotonic
+        self._not_after_ms = not_after_ms
+        self._iterator: str | None = None
+        self._iterator_since_s = 0.0
+        self._record_bytes = float(FIRST_RECORD_BYTES)
+        self._search_until_ms: int | None = None
+        self._leap_first = False
+        self._walk_next = False
+
+    def poll(self) -> Outcome:
+        """Look once: at most one GetShardIterator and two GetRecords, the second with Limit 1."""
+        if self.bound is END or self.is_exhausted:
+            return Outcome.TIP
+        if self._leap_first:
+            self._leap_first = self._leap()
+            self._walk_next = not self._leap_first
+            return Outcome.MORE
+        if self._search_until_ms is not None and not self._walk_next:
+            return self._search(self._search_until_ms)
+        return self._walk()
+
+    def interval_s(self, poll_interval_s: float) -> float:
+        """Return the time to the next poll: longer where one record fills a walk."""
+        factor = max(1.0, self._record_bytes / WALK_BYTES)
+        longest = max(poll_interval_s, LARGEST_INTERVAL_S)
+        return min(poll_interval_s * factor, longest)
+
+    # Walk
+
+    def _walk(self) -> Outcome:
+        self._walk_next = False
+        limit = max(1, min(LARGEST_LIMIT, int(WALK_BYTES / self._record_bytes)))
+        page = self._page_behind_bound(limit)
+        self.millis_behind_latest = page.millis_behind_latest
+        if len(page):
+            self._learn_size(page)
+        refused = self._advance(page)
+        self._keep(page.next_iterator)
+        if refused:
+            self.is_exhausted = True
+            return Outcome.TIP
+        if page.next_iterator is None:
+            if page.is_shard_end:
+                self.bound = END
+                return Outcome.TIP
+            return Outcome.UNLISTED_END
+        if page.millis_behind_latest == 0 and len(page) < limit:
+            return self._at_tip(page)
+        if not len(page):
+            return Outcome.UNANSWERED
+        if self._search_until_ms is None:
+            self._leap_first = self._leap()
+        return Outcome.MORE
+
+    def _at_tip(self, page: Page) -> Outcome:
+        self._search_until_ms = None
+        if self._not_after_ms is not None:
+            # Only an empty page proves that nothing was left: a short one may merely be short.
+            self.is_exhausted = not len(page)
+            return Outcome.TIP if self.is_exhausted else Outcome.MORE
+        return Outcome.TIP
+
+    def _page_behind_bound(self, limit: int) -> Page:
+        if self._monotonic() - self._iterator_since_s > ITERATOR_LIFE_S:
+            self._iterator = None
+        if self._iterator is not None:
+            try:
+                return self._get_page(self._iterator, limit)
+            except IteratorExpiredError:
+                self._iterator = None
+        iterator = self._api.get_iterator(self._stream, self.shard_id, self.bound)
+        return self._get_page(iterator, limit)
+
+    def _get_page(self, iterator: str, limit: int) -> Page:
+        return self._api.get_page(self._stream, self.shard_id, iterator, limit)
+
+    def _advance(self, page: Page) -> bool:
+        """Move the bound to the last record of a page; say whether a later one was refused."""
+        last = len(page) - 1
+        if self._not_after_ms is not None:
+            while last >= 0 and page.arrival_ms[last] > self._not_after_ms:
+                last -= 1
+        if last >= 0:
+            self._take(AfterRecord(page.sequence_numbers[last], page.arrival_ms[last]))
+        return last < len(page) - 1
+
+    def _take(self, bound: AfterRecord) -> bool:
+        if not is_ahead(bound, self.bound):
+            return False
+        self.bound = bound
+        return True
+
+    def _keep(self, iterator: str | None) -> None:
+        self._iterator = iterator
+        self._iterator_since_s = self._monotonic()
+
+    def _learn_size(self, page: Page) -> None:
+        mean = sum(map(len, page.data)) / len(page)
+        self._record_bytes = max(
+            1.0, (self._record_bytes + mean) / 2 if mean < WALK_BYTES else mean
+        )
+
+    # Leap and search
+
+    def _leap(self) -> bool:
+        """Try for a record of the last moments; say whether one was found."""
+        moment_ms = self._api.now_ms() - LEAP_BACK_MS
+        if self._not_after_ms is not None:
+            moment_ms = min(moment_ms, self._not_after_ms - LEAP_BACK_MS)
+        if not isinstance(self.bound, AfterRecord) or moment_ms <= self.bound.arrival_ms:
+            return False
+        if self._find_from(moment_ms) is Found.AHEAD:
+            self._search_until_ms = None
+            return True
+        self._search_until_ms = moment_ms
+        return False
+
+    def _search(self, until_ms: int) -> Outcome:
+        self._walk_next = True
+        if not isinstance(self.bound, AfterRecord):
+            self._search_until_ms = None
+            return self._walk()
+        if until_ms - self.bound.arrival_ms <= SEARCH_DONE_MS:
+            self._search_until_ms = None
+            return self._walk()
+        moment_ms = (self.bound.arrival_ms + until_ms) // 2
+        if self._find_from(moment_ms) is Found.NOTHING:
+            self._search_until_ms = moment_ms
+        return Outcome.MORE
+
+    def _find_from(self, moment_ms: int) -> Found:
+        """Take the first record at or after a moment as the bound, if it lies ahead of it."""
+        try:
+            iterator: str | None = self._api.get_iterator(
+                self._stream, self.shard_id, AtTimestamp(moment_ms)
+            )
+        except PositionRefusedError:
+            return Found.UNKNOWN
+        for _ in range(UNANSWERED_TRIES):
+            if iterator is None:
+                # A closed shard answers so, with thousands of records ahead or none.
+                return Found.NOTHING
+            page = self._get_page(iterator, 1)
+            if len(page):
+                return self._take_first(page)
+            if page.millis_behind_latest == 0:
+                return Found.NOTHING
+            iterator = page.next_iterator
+        return Found.UNKNOWN
+
+    def _take_first(self, page: Page) -> Found:
+        first = AfterRecord(page.sequence_numbers[0], page.arrival_ms[0])
+        if self._is_refused(first.arrival_ms) or not self._take(first):
+            return Found.NOTHING
+        self._keep(page.next_iterator)
+        self.millis_behind_latest = page.millis_behind_latest
+        return Found.AHEAD
+
+    def _is_refused(self, arrival_ms: int) -> bool:
+        return self._not_after_ms is not None and arrival_ms > self._not_after_ms
+
+
+class Found(Enum):
+    """What one look from a moment on showed."""
+
+    AHEAD = "a record ahead of the bound"
+    NOTHING = "no record ahead of the bound"
+    UNKNOWN = "no answer"

@@ -1,0 +1,139 @@
+"""The reader of a task, on the executors: several ShardRanges side by side, as RecordBatches.
+
+A shard gives at most 2 MiB/s and a core decodes a hundred times that, so a task reads its shards in
+a few threads: each shard in order, each at most one batch ahead, all into one bounded queue.
+In: a tuple of ShardRanges. Out: an iterator of pyarrow.RecordBatch, which Spark pulls.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from kinesis_source.aws.api import StreamApi
+from kinesis_source.model.ranges import ShardRange
+from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read.shard_reader import ShardReader
+from kinesis_source.records.batches import BatchBuilder
+from kinesis_source.records.schema import OutputColumn
+
+__all__ = ["read_ranges"]
+
+LARGEST_CONCURRENCY = 16
+QUEUE_POLL_S = 0.2
+"""How soon a thread sees that its task is over."""
+
+
+def read_ranges(
+    api: StreamApi,
+    ranges: Sequence[ShardRange],
+    columns: tuple[OutputColumn, ...],
+    settings: ReadSettings,
+) -> Iterator[pa.RecordBatch]:
+    """Read ranges side by side.
+
+    Parameters
+    ----------
+    api : StreamApi
+    ranges : sequence of ShardRange
+    columns : tuple of OutputColumn
+        What Spark asked for, in its order.
+    settings : ReadSettings
+
+    Yields
+    ------
+    pyarrow.RecordBatch
+        At least one row each; the rows of one shard in sequence-number order.
+
+    Raises
+    ------
+    KinesisSourceError
+        The first error of any shard; the other shards' threads are ended.
+    """
+    task = _Task(api, ranges, columns, settings)
+    try:
+        yield from task.batches()
+    finally:
+        task.stop()
+
+
+class _Task:
+    def __init__(
+        self,
+        api: StreamApi,
+        ranges: Sequence[ShardRange],
+        columns: tuple[OutputColumn, ...],
+        settings: ReadSettings,
+    ) -> None:
+        self._api = api
+        self._columns = columns
+        self._settings = settings
+        self._streams = {stream.key: stream for stream in settings.streams}
+        self._waiting: queue.SimpleQueue[ShardRange] = queue.SimpleQueue()
+        for shard_range in ranges:
+            self._waiting.put(shard_range)
+        count = min(len(ranges), LARGEST_CONCURRENCY, settings.shards_per_task)
+        # One batch of each thread: with the one in its hands, a shard is at most two ahead.
+        self._ready: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(count)
+        self._stopped = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"kinesis-read-{number}", daemon=True)
+            for number in range(count)
+        ]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        for thread in self._threads:
+            thread.start()
+        running = len(self._threads)
+        while running:
+            item = self._ready.get()
+            if item is None:
+                running -= 1
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                yield item
+
+    def stop(self) -> None:
+        """Let the threads end; they are daemons, and a call under way may last its time-out."""
+        self._stopped.set()
+
+    def _work(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                try:
+                    shard_range = self._waiting.get_nowait()
+                except queue.Empty:
+                    break
+                self._read(shard_range)
+            self._put(None)
+        except BaseException as error:  # noqa: BLE001 - the task's own thread raises it
+            self._put(error)
+
+    def _read(self, shard_range: ShardRange) -> None:
+        builder = BatchBuilder(self._columns, shard_range.stream, self._settings.deaggregate)
+        reader = ShardReader(
+            self._api,
+            # A batch that is replayed may hold a stream that the options no longer name.
+            self._streams.get(shard_range.stream) or StreamSettings.from_key(shard_range.stream),
+            shard_range,
+            self._settings,
+            sleep=self._stopped.wait,
+        )
+        for page in reader.pages():
+            for batch in builder.batches(shard_range.shard_id, page):
+                if not self._put(batch):
+                    return
+
+    def _put(self, item: pa.RecordBatch | BaseException | None) -> bool:
+        """Hand on an item; False if the task is over."""
+        while not self._stopped.is_set():
+            try:
+                self._ready.put(item, timeout=QUEUE_POLL_S)
+            except queue.Full:
+                continue
+            return True
+        return False

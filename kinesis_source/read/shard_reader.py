@@ -1,0 +1,237 @@
+"""ShardReader, on the executors: the records of one ShardRange, page by page, in order.
+
+Stops at the range's end by sequence number, never by time; at a closed shard's end only where AWS
+shows that nothing is left. Resumes after the last record READ when an iterator has expired. Neither
+threads nor Spark here: see read/reader.py for several shards side by side.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+
+from kinesis_source.aws.api import IteratorExpiredError, Page, StreamApi
+from kinesis_source.errors import DataLossError, ServiceError
+from kinesis_source.model.positions import END, AfterRecord, Position
+from kinesis_source.model.ranges import ShardRange
+from kinesis_source.options.settings import ReadSettings, StreamSettings
+
+__all__ = ["ShardReader"]
+
+logger = logging.getLogger("kinesis_source")
+
+FIRST_LIMIT = 1_000
+"""A page of 10,000 on a live shard holds much that came after the bound and is read again."""
+CALL_INTERVAL_S = 0.2
+"""AWS: 5 GetRecords a second and shard, shared with the driver's one."""
+FREE_CALLS = 2
+"""Calls at the start of a range that need no pause: most ranges are one or two pages."""
+DAMAGED_REPLIES = 5
+"""Replies without next iterator, and without proof that the shard ended, in a row."""
+STALL_S = 120.0
+"""Empty pages for this long, while a record is known to be ahead."""
+
+
+class ShardReader:
+    """Reads one range.
+
+    Parameters
+    ----------
+    api : StreamApi
+    stream : StreamSettings
+    shard_range : ShardRange
+    settings : ReadSettings
+    monotonic, sleep : callable
+        Clock and pause, in seconds.
+    """
+
+    def __init__(
+        self,
+        api: StreamApi,
+        stream: StreamSettings,
+        shard_range: ShardRange,
+        settings: ReadSettings,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._api = api
+        self._stream = stream
+        self._range = shard_range
+        self._settings = settings
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._last = (
+            int(shard_range.start.sequence_number)
+            if isinstance(shard_range.start, AfterRecord)
+            else -1
+        )
+        self._resume_at: Position = shard_range.start
+        self._end = (
+            int(shard_range.end.sequence_number)
+            if isinstance(shard_range.end, AfterRecord)
+            else None
+        )
+        self._damaged = 0
+        self._calls = 0
+        self._next_call_s = 0.0
+
+    def pages(self) -> Iterator[Page]:
+        """Yield the range's records: pages that are not empty, in order, cut at the end.
+
+        Raises
+        ------
+        DataLossError
+            ``[DATA_LOSS_BOUND]``: the record at the range's end existed when the batch was planned
+            and is gone. Only a warning with failOnDataLoss=false.
+        ServiceError
+            ``[SERVICE_STALLED]``, ``[SERVICE_INCOMPLETE_REPLY]``, and what the api raises.
+        """
+        iterator: str | None = None
+        limit = self._limit(FIRST_LIMIT)
+        moved_s = self._monotonic()
+        while True:
+            if iterator is None:
+                iterator = self._iterator()
+            self._pace()
+            try:
+                page = self._api.get_page(self._stream, self._range.shard_id, iterator, limit)
+            except IteratorExpiredError:
+                iterator = None
+                continue
+            records = self._cut(page)
+            if len(records):
+                self._remember(records)
+                moved_s = self._monotonic()
+                yield records
+            if self._is_done(page):
+                return
+            iterator = page.next_iterator
+            if iterator is None:
+                self._note_damage()
+            elif not len(page):
+                self._check_stall(page, moved_s)
+            limit = self._next_limit(page)
+
+    # One page
+
+    def _cut(self, page: Page) -> Page:
+        """Return the page without records already read (emulators repeat) or behind the end."""
+        numbers = page.sequence_numbers
+        if not numbers:
+            return page
+        first, last = 0, len(numbers)
+        if int(numbers[0]) <= self._last:
+            first = bisect_right(numbers, self._last, key=int)
+        if self._end is not None and int(numbers[-1]) > self._end:
+            last = bisect_right(numbers, self._end, key=int)
+        if first == 0 and last == len(numbers):
+            return page
+        return Page(
+            numbers[first:last],
+            page.partition_keys[first:last],
+            page.arrival_ms[first:last],
+            page.data[first:last],
+            page.next_iterator,
+            page.millis_behind_latest,
+            page.child_shard_ids,
+        )
+
+    def _remember(self, records: Page) -> None:
+        self._last = int(records.sequence_numbers[-1])
+        self._resume_at = AfterRecord(records.sequence_numbers[-1], records.arrival_ms[-1])
+        self._damaged = 0
+
+    def _is_done(self, page: Page) -> bool:
+        if self._end is None:
+            if page.next_iterator is not None:
+                return False
+            # The driver saw the shard closed in a listing. ChildShards prove the end; without them
+            # the reply may be damaged, so the same place is asked again before it is believed.
+            return page.is_shard_end or self._damaged >= DAMAGED_REPLIES
+        if self._last >= self._end:
+            return True
+        passed = bool(len(page)) and int(page.sequence_numbers[-1]) > self._end
+        if passed or page.is_shard_end:
+            self._report_gone()
+            return True
+        return False
+
+    def _report_gone(self) -> None:
+        problem = (
+            f"Shard {self._range.shard_id!r} of stream {self._stream.key!r}: the record that ends "
+            f"this batch, {_name(self._range.end)}, is gone, and with it records behind "
+            f"{_name(self._resume_at)}."
+        )
+        if self._settings.fail_on_data_loss:
+            raise DataLossError(
+                "DATA_LOSS_BOUND",
+                problem,
+                "It is older than the stream's retention: lengthen the retention, or set "
+                "failOnDataLoss=false to go on with what is left.",
+            )
+        logger.warning("[DATA_LOSS_BOUND] %s Going on with what is left.", problem)
+
+    # Calls
+
+    def _iterator(self) -> str:
+        return self._api.get_iterator(self._stream, self._range.shard_id, self._resume_at)
+
+    def _limit(self, wanted: int) -> int:
+        return max(1, min(self._settings.max_records_per_fetch, wanted))
+
+    def _next_limit(self, page: Page) -> int:
+        """Choose a Limit that ends a little behind the range's end, by the last page's density."""
+        end = self._range.end
+        if not isinstance(end, AfterRecord):
+            return self._limit(10_000)
+        if len(page) < 2:
+            return self._limit(FIRST_LIMIT)
+        span_ms = max(1, page.arrival_ms[-1] - page.arrival_ms[0])
+        left_ms = max(0, end.arrival_ms - page.arrival_ms[-1])
+        promised = len(page) * left_ms / span_ms
+        return self._limit(max(100, int(promised * 1.2) + 1))
+
+    def _pace(self) -> None:
+        self._calls += 1
+        wait_s = self._next_call_s - self._monotonic()
+        if self._calls > FREE_CALLS and wait_s > 0:
+            self._sleep(wait_s)
+        self._next_call_s = self._monotonic() + CALL_INTERVAL_S
+
+    def _note_damage(self) -> None:
+        self._damaged += 1
+        if self._end is not None and self._damaged >= DAMAGED_REPLIES:
+            raise ServiceError(
+                "SERVICE_INCOMPLETE_REPLY",
+                f"Shard {self._range.shard_id!r} of stream {self._stream.key!r}: "
+                f"{self._damaged} GetRecords replies in a row had no next iterator although "
+                f"{_name(self._range.end)} is still ahead.",
+                "Spark repeats the task; if it stays, look at what stands between here and AWS.",
+            )
+        logger.warning(
+            "Shard %s of stream %s: a reply had no next iterator; reading again behind %s.",
+            self._range.shard_id,
+            self._stream.key,
+            _name(self._resume_at),
+        )
+
+    def _check_stall(self, page: Page, moved_s: float) -> None:
+        waited_s = self._monotonic() - moved_s
+        if waited_s > STALL_S:
+            raise ServiceError(
+                "SERVICE_STALLED",
+                f"Shard {self._range.shard_id!r} of stream {self._stream.key!r} gave only empty "
+                f"pages for {waited_s:.0f} s ({page.millis_behind_latest} ms behind the tip) while "
+                f"{'its end' if self._range.end is END else _name(self._range.end)} is ahead of "
+                f"{_name(self._resume_at)}.",
+                "Spark repeats the task; if it stays, the records may be older than the retention.",
+            )
+
+
+def _name(position: Position) -> str:
+    if isinstance(position, AfterRecord):
+        return f"sequence number {position.sequence_number}"
+    return repr(position)

@@ -1,0 +1,179 @@
+"""Spark's stream protocol over the planner and the reader; no decisions of its own.
+
+``KinesisStreamReader`` lives twice: in the driver's planning process, where it holds the query's
+state, and as a pickled copy in every task, where only :meth:`read` is called. What a task needs
+travels in its partition. Works with both protocols: Spark 4.0 and 4.1 call ``latestOffset()`` with
+nothing, 4.2 and later with the start offset and a read limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSourceStreamReader, InputPartition
+
+from kinesis_source.aws.access import check_access
+from kinesis_source.aws.client import stream_api
+from kinesis_source.errors import OptionError
+from kinesis_source.model.offsets import StreamOffset
+from kinesis_source.model.ranges import ShardRange
+from kinesis_source.options.settings import SourceSettings
+from kinesis_source.read.micro_batches import MicroBatchPlanner
+from kinesis_source.read.planner import group_ranges, plan_ranges
+from kinesis_source.read.reader import read_ranges
+from kinesis_source.records.schema import OutputColumn
+
+__all__ = ["KinesisInputPartition", "KinesisStreamReader"]
+
+try:  # Spark 4.2 and later
+    from pyspark.sql.streaming.datasource import (
+        ReadAllAvailable,
+        ReadMaxBytes,
+        SupportsTriggerAvailableNow,
+    )
+
+    _HAS_ADMISSION_CONTROL = True
+except ImportError:  # Spark 4.0 and 4.1
+    _HAS_ADMISSION_CONTROL = False
+
+    class SupportsTriggerAvailableNow:  # type: ignore[no-redef]
+        """Stands where Spark knows no triggers."""
+
+
+_UNLIMITED_BYTES = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class KinesisInputPartition(InputPartition):
+    """What one task reads. Spark prints its repr.
+
+    Parameters
+    ----------
+    ranges : tuple of ShardRange
+    """
+
+    ranges: tuple[ShardRange, ...]
+
+
+class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
+    """Reads streams for one query.
+
+    Parameters
+    ----------
+    settings : SourceSettings
+    columns : tuple of OutputColumn
+        What Spark asked for.
+    schema_error : OptionError or None
+        A wrong ``.schema(...)``. Raised by the first call of the query: what ``streamReader()``
+        raises reaches the user only as an UnboundLocalError (Spark 4.3.0, worker source).
+    """
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        columns: tuple[OutputColumn, ...],
+        schema_error: OptionError | None = None,
+    ) -> None:
+        self._settings = settings
+        self._columns = columns
+        self._schema_error = schema_error
+        self._planner: MicroBatchPlanner | None = None
+        self._current: StreamOffset | None = None
+        self._is_first_look = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tasks get the settings, not the planning state."""
+        return {**self.__dict__, "_planner": None, "_current": None}
+
+    # On the driver
+
+    def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
+        """Fix what the run reads. Spark 4.2+ calls it first, on every start of such a run."""
+        self._planning().fix_target()
+
+    def getDefaultReadLimit(self) -> Any:  # noqa: N802 - Spark's name
+        """Return a limit without effect.
+
+        Anything but ReadAllAvailable: Trigger.Once passes that one whatever is returned here, and
+        only then must a single batch hold all there is.
+        """
+        return ReadMaxBytes(_UNLIMITED_BYTES)
+
+    def initialOffset(self) -> dict[str, Any]:  # noqa: N802 - Spark's name
+        """Return where the query starts; see model/offsets.py for why it is asked again."""
+        return self._planning().initial_offset().to_json()
+
+    def latestOffset(  # noqa: N802 - Spark's name
+        self, start: dict[str, Any] | None = None, limit: Any = None
+    ) -> dict[str, Any]:
+        """Return where the next batch ends; the start's own dict if nothing is new.
+
+        Parameters
+        ----------
+        start : dict, optional
+            Spark 4.2+: the end of the batch before.
+        limit : ReadLimit, optional
+            Spark 4.2+.
+        """
+        planner = self._planning()
+        if start is None:
+            return self._next_without_start(planner)
+        offset = StreamOffset.from_json(start)
+        to_the_tip = _HAS_ADMISSION_CONTROL and isinstance(limit, ReadAllAvailable)
+        end = planner.next_offset(offset, to_the_tip=to_the_tip)
+        return start if end is offset else end.to_json()
+
+    def _next_without_start(self, planner: MicroBatchPlanner) -> dict[str, Any]:
+        # The old protocol hides the trigger. Once and AvailableNow are one batch there, which must
+        # hold what is available; so the first call of every run looks for the tip.
+        start = self._current or planner.initial_offset()
+        self._current = planner.next_offset(start, to_the_tip=self._is_first_look)
+        self._is_first_look = False
+        return self._current.to_json()
+
+    def reportLatestOffset(self) -> dict[str, Any] | None:  # noqa: N802 - Spark's name
+        """Return numbers that Spark shows as ``sources[0].latestOffset`` in its progress."""
+        return self._planner.metrics() if self._planner else None  # type: ignore[return-value]
+
+    def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> list[InputPartition]:
+        """Return what the tasks of a batch read: a function of its two offsets."""
+        if self._schema_error is not None:
+            raise self._schema_error
+        first, last = StreamOffset.from_json(start), StreamOffset.from_json(end)
+        self._current = last  # Spark 4.0 tells a restarted query its checkpoint only here
+        groups = group_ranges(plan_ranges(first, last), self._settings.read.shards_per_task)
+        return [KinesisInputPartition(group) for group in groups]
+
+    def commit(self, end: dict[str, Any]) -> None:
+        """Nothing to do: the checkpoint is Spark's."""
+
+    def stop(self) -> None:
+        """Spark does not promise to call this."""
+        if self._planner is not None:
+            self._planner.close()
+
+    def _planning(self) -> MicroBatchPlanner:
+        if self._schema_error is not None:
+            raise self._schema_error
+        if self._planner is None:
+            api = stream_api(self._settings.client)
+            self._planner = MicroBatchPlanner(
+                api, self._settings.read, lambda stream: check_access(api, stream)
+            )
+        return self._planner
+
+    # On the executors
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """Read one task's ranges; may be called again for the same partition."""
+        if not isinstance(partition, KinesisInputPartition):
+            return iter(())
+        return read_ranges(
+            stream_api(self._settings.client),
+            partition.ranges,
+            self._columns,
+            self._settings.read,
+        )
