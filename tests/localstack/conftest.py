@@ -1,0 +1,29 @@
+"""Fixtures of the tests against LocalStack."""
+
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+# The harness is a package beside these tests; importlib mode puts no test folder on the path.
+if (_HARNESS := str(Path(__file__).resolve().parent)) not in sys.path:
+    sys.path.append(_HARNESS)
+
+from localstack_harness.fixtures import localstack, mark, prepare
+
+__all__ = ["localstack"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark(items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    prepare(session)
+
+
+@pytest.fixture
+def stream_name() -> str:
+    # A name that comes back within a second can bring old sequence numbers with it.
+    return f"stream-{uuid.uuid4().hex[:12]}"
