@@ -1,0 +1,71 @@
+# Every target works on a fresh checkout: what it needs (.venv, packages) it makes first.
+# Python 3.10+ and Java 17+ must be on the machine; scripts/check_java.sh says how to get Java.
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+PYTEST := $(PY) -m pytest
+
+.PHONY: help setup java demo test unit property spark localstack notebooks lint fmt types layers docs compat wheel check clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml scripts/make_venv.sh
+	@scripts/make_venv.sh $(VENV) '.[dev]'
+	@touch $@
+
+setup: $(INSTALLED) ## Make .venv with everything that development needs
+
+java:
+	@scripts/check_java.sh
+
+demo: $(INSTALLED) java ## Show the main job: a stream of another account, live in a table
+	@$(PY) -m kinesis_source.cli.main demo
+
+test: $(INSTALLED) java ## Run all tests
+	@$(PYTEST) tests
+
+unit: $(INSTALLED) ## Run the tests that need no Java
+	@$(PYTEST) tests/unit tests/contract
+
+property: $(INSTALLED) ## Run the generated histories
+	@$(PYTEST) tests/property
+
+spark: $(INSTALLED) java ## Run the tests on real Spark and the embedded emulator
+	@$(PYTEST) tests/spark
+
+localstack: $(INSTALLED) java ## Run the tests against LocalStack, and the emulators' parity
+	@$(PYTEST) tests/localstack tests/parity
+
+notebooks: $(INSTALLED) java ## Execute the notebooks
+	@$(PYTEST) tests/notebooks
+
+compat: java ## Run the Spark tests on the oldest supported pyspark
+	@scripts/make_venv.sh .venv-spark40 '.[dev]' 'pyspark==4.0.*'
+	@.venv-spark40/bin/python -m pytest tests/spark
+
+lint: $(INSTALLED) ## Check style
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+
+fmt: $(INSTALLED) ## Format
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+types: $(INSTALLED) ## Check types
+	@$(VENV)/bin/mypy
+
+layers: $(INSTALLED) ## Check that imports go one way
+	@$(VENV)/bin/lint-imports
+
+docs: $(INSTALLED) ## Write the generated parts of the documentation
+	@$(PY) scripts/generate_option_docs.py
+
+wheel: $(INSTALLED) ## Build the wheel
+	@$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+check: lint types layers test ## What CI runs
+
+clean: ## Remove what the other targets made
+	rm -rf .venv .venv-spark40 .localstack artifacts spark-warehouse dist build
