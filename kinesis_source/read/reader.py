@@ -114,7 +114,9 @@ class _Task:
             self._put(error)
 
     def _read(self, shard_range: ShardRange) -> None:
-        builder = BatchBuilder(self._columns, shard_range.stream, self._settings.deaggregate)
+        builder = BatchBuilder(
+            self._columns, shard_range.stream, deaggregate=self._settings.deaggregate
+        )
         reader = ShardReader(
             self._api,
             # A batch that is replayed may hold a stream that the options no longer name.
