@@ -158,7 +158,7 @@ class MicroBatchPlanner:
             return self._begin_recreated(stream, start, created_ms)
         bounds = frontier.poll(readable_shards(start.shards, frontier.lineage()))
         # The listing may be newer than the one that the poll was made with, never older.
-        return StreamPosition(created_ms, plan_end(start.shards, frontier.lineage, bounds))
+        return StreamPosition(created_ms, plan_end(start.shards, frontier.lineage(), bounds))
 
     def _begin_recreated(
         self, stream: StreamSettings, start: StreamPosition, created_ms: int
