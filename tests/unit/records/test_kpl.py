@@ -166,6 +166,19 @@ def test_sizes_around_a_varint_byte():
         assert deaggregate(seal(body)) == (["a"], [payload])
 
 
+def test_index_whose_second_byte_looks_like_the_data_field():
+    """Index 3328 ends in 1A, the tag of data; 24 bytes of payload make the rest fit by chance."""
+    payload = b"p" * 24
+    tail = b"\x80\x1a\x1a\x18" + payload
+    keys = b"\x0a\x00" * 3328 + KEY_A
+    assert deaggregate(seal(keys + record(b"\x08" + tail))) == (["a"], [payload])
+
+    hash_keys = b"\x12\x00" * 3328
+    body = KEY_A + hash_keys + record(b"\x08\x00\x10" + tail)
+    assert deaggregate(seal(body)) is None
+    assert deaggregate(seal(HASH_KEY + body)) == (["a"], [payload])
+
+
 def _varint(number: int) -> bytes:
     shown = bytearray()
     while number >= 128:
