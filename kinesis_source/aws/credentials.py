@@ -1,0 +1,262 @@
+"""Who calls AWS: a base identity, and roles assumed over it one after the other.
+
+Runs on driver and executors alike: settings travel, credentials never do. In: IdentitySettings.
+Out: an :class:`Identity` with a botocore session whose credentials renew themselves, or a
+CredentialError that says who could not become what. Calls STS, and whatever botocore's default
+chain asks (environment, files, container, instance).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Final
+
+import botocore.session
+from botocore import exceptions as boto
+from botocore.config import Config
+
+from kinesis_source.aws import chain
+from kinesis_source.aws.failures import (
+    aws_text,
+    credential_failure,
+    error_code,
+    mask_access_key,
+    quotable_cause,
+)
+from kinesis_source.aws.provider import lease_from_provider, load_provider
+from kinesis_source.aws.renewal import FrozenKeys, Lease, RenewingCredentials
+from kinesis_source.aws.retry import CallFailedError, IncompleteReplyError, RetryPolicy
+from kinesis_source.aws.timestamps import lifetime_s
+from kinesis_source.errors import CredentialError
+from kinesis_source.options.settings import IdentitySettings, RoleSettings
+
+__all__ = ["Identity", "build_session", "make_session_name"]
+
+# AWS's default for AssumeRole, and the most it allows for a role assumed by a role.
+_DURATION_S: Final = 3600
+_WHO_TIMEOUT_S: Final = 2
+
+
+def build_session(
+    identity: IdentitySettings, region: str, policy: RetryPolicy | None = None
+) -> botocore.session.Session:
+    """Return a botocore session that signs as the identity; see :class:`Identity`."""
+    return Identity(identity, region, policy).session
+
+
+class Identity:
+    """The last link of the chain that the settings ask for. Thread-safe, asks nothing until used.
+
+    Parameters
+    ----------
+    settings : IdentitySettings
+    region : str
+        Whose STS endpoint is asked, unless the settings or botocore's own configuration
+        (``AWS_ENDPOINT_URL_STS``, ``AWS_ENDPOINT_URL``) name another one.
+    policy : RetryPolicy or None
+        For calls to STS.
+    """
+
+    def __init__(
+        self, settings: IdentitySettings, region: str, policy: RetryPolicy | None = None
+    ) -> None:
+        self._policy = policy or RetryPolicy(budget_ms=60_000)
+        link = _Link(_base(settings, region, self._policy), settings, region)
+        for role in settings.roles:
+            link = _Link(_assumed(role, link, self._policy), settings, region)
+        self._link = link
+
+    @property
+    def session(self) -> botocore.session.Session:
+        """The botocore session; its credentials renew themselves."""
+        return self._link.session
+
+    def renew(self, used_s: float) -> bool:
+        """Replace credentials that AWS called expired, see RenewingCredentials.renew."""
+        return self._link.credentials.renew(used_s)
+
+    def who(self) -> str:
+        """Return the caller for a message: its ARN, or what is known without STS. Never raises."""
+        return self._link.who()
+
+    def account(self) -> str | None:
+        """Return the caller's account, None if STS does not tell. Never raises."""
+        arn = self._link.arn()
+        return arn.split(":")[4] if arn is not None and arn.count(":") >= 5 else None
+
+    def masked_access_key(self) -> str:
+        """Return the access key id in use for a message. Never raises."""
+        return self._link.masked_access_key()
+
+
+class _Link:
+    """Credentials, the session that signs with them, and the STS client for the next link."""
+
+    def __init__(
+        self, credentials: RenewingCredentials, settings: IdentitySettings, region: str
+    ) -> None:
+        self.credentials = credentials
+        self.endpoint = settings.sts_endpoint
+        self._profile = settings.profile
+        self._region = region
+        self._lock = threading.RLock()
+        self._sts: Any = None
+        self._arn: str | None = None
+
+    @cached_property
+    def session(self) -> botocore.session.Session:
+        session = chain.new_session(self._profile, self._region)
+        session.register_component("credential_provider", _Resolver(self.credentials))
+        return session
+
+    def sts(self, timeout_s: float | None = None) -> Any:
+        """Return an STS client; the one without timeout is kept."""
+        timeouts = {} if timeout_s is None else {"connect_timeout": timeout_s}
+        config = Config(
+            retries={"total_max_attempts": 1},
+            read_timeout=timeout_s or 20,
+            **({"connect_timeout": 5} | timeouts),
+        )
+        with self._lock:
+            if self._sts is not None and timeout_s is None:
+                return self._sts
+            client = self.session.create_client(
+                "sts", region_name=self._region, endpoint_url=self.endpoint, config=config
+            )
+            if timeout_s is None:
+                self._sts = client
+            return client
+
+    def arn(self) -> str | None:
+        """Ask STS once who this is; None if that fails."""
+        if self._arn is None:
+            try:
+                client = self.sts(_WHO_TIMEOUT_S)
+                self._arn = client.get_caller_identity().get("Arn")
+                client.close()
+            # Best effort: this only adds to the text of another error, which must not get lost.
+            except Exception:  # noqa: BLE001
+                return None
+        return self._arn
+
+    def who(self) -> str:
+        arn = self.arn()
+        return arn or f"the owner of access key {self.masked_access_key()}"
+
+    def masked_access_key(self) -> str:
+        try:
+            return mask_access_key(self.credentials.held_access_key())
+        except CredentialError:
+            return "unknown"
+
+
+class _Resolver:
+    """What botocore's session asks for credentials."""
+
+    def __init__(self, credentials: RenewingCredentials) -> None:
+        self._credentials = credentials
+
+    def load_credentials(self) -> RenewingCredentials:
+        return self._credentials
+
+
+def _base(settings: IdentitySettings, region: str, policy: RetryPolicy) -> RenewingCredentials:
+    if settings.access_key is not None and settings.secret_key is not None:
+        token = settings.session_token.reveal() if settings.session_token is not None else None
+        keys = FrozenKeys(settings.access_key, settings.secret_key.reveal(), token)
+        return RenewingCredentials(lambda _: Lease(lambda: keys), "kinesis-source-keys")
+    if settings.provider is not None:
+        return RenewingCredentials(
+            _provider_source(settings.provider), "kinesis-source-provider", policy.clock
+        )
+    return RenewingCredentials(
+        lambda _: chain.find_credentials(settings.profile, region, policy),
+        "kinesis-source-chain",
+        policy.clock,
+    )
+
+
+def _provider_source(path: str) -> Callable[[bool], Lease]:
+    loaded: list[Callable[[], Any]] = []
+
+    def obtain(_: bool) -> Lease:
+        if not loaded:
+            loaded.append(load_provider(path))
+        return lease_from_provider(path, loaded[0])
+
+    return obtain
+
+
+def _assumed(role: RoleSettings, base: _Link, policy: RetryPolicy) -> RenewingCredentials:
+    request: dict[str, Any] = {
+        "RoleArn": role.arn,
+        "RoleSessionName": role.session_name or make_session_name(),
+        "DurationSeconds": _DURATION_S,
+    }
+    if role.external_id is not None:
+        request["ExternalId"] = role.external_id
+    quick = RetryPolicy(0, sleep=policy.sleep, clock=policy.clock, random=policy.random)
+
+    def obtain(patient: bool) -> Lease:
+        try:
+            return (policy if patient else quick).run(
+                lambda: _lease(base.sts().assume_role(**request)), base.credentials.renew
+            )
+        except CallFailedError as failed:
+            raise _role_failure(failed, role, base) from quotable_cause(failed.error)
+
+    return RenewingCredentials(obtain, "kinesis-source-role", policy.clock)
+
+
+def _lease(reply: dict[str, Any]) -> Lease:
+    given = reply.get("Credentials") or {}
+    metadata = reply.get("ResponseMetadata", {})
+    headers = metadata.get("HTTPHeaders", {})
+    for member in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"):
+        if not given.get(member):
+            raise IncompleteReplyError(
+                member, metadata.get("RequestId"), headers.get("content-type", "")
+            )
+    keys = FrozenKeys(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+    return Lease(lambda: keys, lifetime_s(given["Expiration"], headers.get("date")))
+
+
+def _role_failure(failed: CallFailedError, role: RoleSettings, base: _Link) -> CredentialError:
+    tries = "1 try" if failed.attempts == 1 else f"{failed.attempts} tries"
+    what = f"AssumeRole of {role.arn}, {tries} in {failed.elapsed_s:.1f} s"
+    keys = credential_failure(failed.error, what, base.masked_access_key())
+    if keys is not None:
+        return keys
+    with_id = "without an external id"
+    if role.external_id is not None:
+        with_id = f"with external id {role.external_id!r}"
+    if error_code(failed.error) in ("AccessDenied", "AccessDeniedException"):
+        return CredentialError(
+            "CREDENTIAL_ASSUME_ROLE",
+            f"{base.who()} may not assume the role {role.arn} ({with_id}, {what}): "
+            f"{aws_text(failed.error)}.",
+            "The trust policy of the role must name that caller, the caller needs sts:AssumeRole "
+            "on the role, and where the trust policy asks for sts:ExternalId, roleExternalId must "
+            "be the same.",
+        )
+    endpoint = base.endpoint or "the STS endpoint of the region"
+    hint = "Check roleArn and roleSessionName, and that STS can be reached from here (stsEndpoint)."
+    if isinstance(failed.error, boto.ParamValidationError):
+        hint = "Check roleArn, roleSessionName and roleExternalId: STS does not take their form."
+    return CredentialError(
+        "CREDENTIAL_ASSUME_ROLE",
+        f"The role {role.arn} could not be assumed at {endpoint} ({with_id}, {what}): "
+        f"{aws_text(failed.error)}.",
+        hint,
+    )
+
+
+def make_session_name() -> str:
+    """Make up a role session name of at most 64 characters: CloudTrail shows the machine by it."""
+    host = re.sub(r"[^\w+=,.@-]", "-", socket.gethostname(), flags=re.ASCII)[:32]
+    return f"kinesis-source-{host}-{secrets.token_hex(4)}"

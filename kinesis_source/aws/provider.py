@@ -1,0 +1,163 @@
+"""Credentials from a callable of the user's, named by dotted path.
+
+Runs on driver and executors: the module must be importable on both. The callable takes no argument
+and returns botocore (or boto3) credentials, ``(key, secret[, token])``, or a mapping with
+``access_key``, ``secret_key`` and optionally ``token`` and ``expiry`` (also in AWS's own spelling:
+``AccessKeyId``, ``SecretAccessKey``, ``SessionToken``, ``Expiration``). It is called again when
+``expiry`` comes near, and when AWS calls the credentials expired.
+
+What a provider raises may hold a secret: messages name its class only.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from kinesis_source.aws.renewal import FrozenKeys, Lease
+from kinesis_source.errors import CredentialError
+
+__all__ = ["lease_from_provider", "load_provider"]
+
+_CODE: Final = "CREDENTIAL_PROVIDER"
+_NAMES: Final = {
+    "access_key": ("accesskey", "accesskeyid", "awsaccesskeyid"),
+    "secret_key": ("secretkey", "secretaccesskey", "awssecretaccesskey"),
+    "token": ("token", "sessiontoken", "awssessiontoken"),
+    "expiry": ("expiry", "expirytime", "expiration"),
+}
+
+
+def load_provider(path: str) -> Callable[[], Any]:
+    """Import the callable behind a dotted path.
+
+    Raises
+    ------
+    CredentialError
+        ``[CREDENTIAL_PROVIDER]`` if it cannot be imported or is not callable.
+    """
+    module_name, _, name = path.rpartition(".")
+    if not module_name:
+        _refuse(path, "is not a dotted path", "Write it as 'package.module.callable'.")
+    try:
+        provider = getattr(importlib.import_module(module_name), name)
+    except ModuleNotFoundError as error:
+        _refuse(
+            path,
+            f"cannot be imported: there is no module {error.name!r}",
+            "Install it on the driver and on every executor.",
+        )
+    except AttributeError:
+        _refuse(path, f"names nothing: module {module_name!r} has no {name!r}", "Correct the name.")
+    except Exception as error:  # noqa: BLE001 - importing runs the user's code
+        _refuse(
+            path,
+            f"cannot be imported: {type(error).__name__} was raised",
+            "Import it in a Python shell to see why.",
+        )
+    if not callable(provider):
+        _refuse(
+            path,
+            f"is of type {type(provider).__name__}, which cannot be called",
+            "Name a function without arguments.",
+        )
+    return provider  # type: ignore[no-any-return]
+
+
+def lease_from_provider(path: str, provider: Callable[[], Any]) -> Lease:
+    """Call the provider and take what it returns.
+
+    Raises
+    ------
+    CredentialError
+        ``[CREDENTIAL_PROVIDER]`` if it raises, or returns something else than credentials.
+    """
+    returned = _call(path, provider)
+    freeze = getattr(returned, "get_frozen_credentials", None)
+    if callable(freeze):
+        return Lease(lambda: _frozen(path, _call(path, freeze)))
+    if isinstance(returned, Mapping):
+        return _lease_from_mapping(path, returned)
+    return Lease(_constant(_frozen(path, returned)))
+
+
+def _call(path: str, function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        _refuse(path, f"raised {type(error).__name__}", "Call it in a Python shell to see why.")
+
+
+def _frozen(path: str, keys: Any) -> FrozenKeys:
+    """Check keys, given as an object with attributes or as a tuple."""
+    if hasattr(keys, "access_key") and hasattr(keys, "secret_key"):
+        parts = (keys.access_key, keys.secret_key, getattr(keys, "token", None))
+    elif isinstance(keys, (tuple, list)) and len(keys) in (2, 3):
+        parts = (keys[0], keys[1], keys[2] if len(keys) == 3 else None)
+    else:
+        _refuse_form(path, f"something of type {type(keys).__name__}")
+    access_key, secret_key, token = parts
+    if not (_is_text(access_key) and _is_text(secret_key)):
+        _refuse_form(path, "credentials whose key or secret is empty or no text")
+    if not (token is None or isinstance(token, str)):
+        _refuse_form(path, f"a session token of type {type(token).__name__}")
+    return FrozenKeys(access_key, secret_key, token or None)
+
+
+def _lease_from_mapping(path: str, mapping: Mapping[Any, Any]) -> Lease:
+    plain = {str(name).replace("_", "").lower(): value for name, value in mapping.items()}
+    found = {
+        part: next((plain[name] for name in names if name in plain), None)
+        for part, names in _NAMES.items()
+    }
+    if found["access_key"] is None or found["secret_key"] is None:
+        _refuse_form(path, "a mapping without access_key or secret_key")
+    keys = _frozen(path, (found["access_key"], found["secret_key"], found["token"]))
+    return Lease(_constant(keys), _lifetime_s(path, found["expiry"]))
+
+
+def _lifetime_s(path: str, expiry: Any) -> float | None:
+    if expiry is None:
+        return None
+    if isinstance(expiry, str):
+        try:
+            # Python 3.10's fromisoformat does not know "Z".
+            expiry = datetime.datetime.fromisoformat(expiry.replace("Z", "+00:00"))
+        except ValueError:
+            _refuse_form(path, "an expiry that is no ISO 8601 time")
+    if isinstance(expiry, datetime.datetime):
+        if expiry.tzinfo is None:
+            _refuse_form(path, "an expiry without time zone")
+        expiry = expiry.timestamp()
+    if (
+        isinstance(expiry, bool)
+        or not isinstance(expiry, (int, float))
+        or not math.isfinite(expiry)
+    ):
+        _refuse_form(path, f"an expiry of type {type(expiry).__name__}")
+    # The provider speaks of this machine's wall clock; from here on only the difference counts.
+    return float(expiry) - datetime.datetime.now(datetime.timezone.utc).timestamp()
+
+
+def _constant(keys: FrozenKeys) -> Callable[[], FrozenKeys]:
+    return lambda: keys
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _refuse_form(path: str, what: str) -> NoReturn:
+    _refuse(
+        path,
+        f"returned {what}",
+        "Return botocore credentials, (key, secret[, token]), or a mapping with access_key, "
+        "secret_key and optionally token and expiry (a datetime with time zone).",
+    )
+
+
+def _refuse(path: str, what: str, hint: str) -> NoReturn:
+    raise CredentialError(_CODE, f"The credential provider {path!r} {what}.", hint) from None

@@ -1,0 +1,211 @@
+"""RenewingCredentials: credentials that replace themselves for as long as a query runs.
+
+Runs on driver and executors, inside botocore's signing. Takes the place of botocore's
+RefreshableCredentials, which cannot be told to renew when AWS says ExpiredToken, renews sessions of
+15 minutes before every single call (its window is 15 minutes), and raises RuntimeError for good
+when this machine's clock is ahead. Lifetimes count on the monotonic clock here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from kinesis_source.errors import CredentialError
+
+__all__ = ["FrozenKeys", "Lease", "RenewingCredentials"]
+
+_log = logging.getLogger(__name__)
+
+# From here on one thread tries to renew while the others go on with what they have.
+_EARLY_S: Final = 900.0
+# From here on nobody signs without renewing: a request may be under way for some seconds.
+_LATE_S: Final = 60.0
+_ON_THE_WAY_S: Final = 2.0
+# Between two early tries: a failing STS must not slow down every call.
+_EARLY_RETRY_S: Final = 30.0
+
+
+class FrozenKeys(NamedTuple):
+    """What botocore's signers read from credentials."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+    account_id: str | None = None
+
+    def __repr__(self) -> str:
+        return "FrozenKeys(***)"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Credentials for some time.
+
+    Parameters
+    ----------
+    freeze : callable
+        Returns the keys; may renew on its own, as botocore's credentials of instances do.
+    lifetime_s : float or None
+        From now on; None: unknown or unlimited.
+    """
+
+    freeze: Callable[[], FrozenKeys]
+    lifetime_s: float | None = None
+
+
+@dataclass(frozen=True)
+class _Held:
+    lease: Lease
+    obtained_s: float
+
+    def left_s(self, now_s: float) -> float:
+        if self.lease.lifetime_s is None:
+            return float("inf")
+        return self.obtained_s + self.lease.lifetime_s - now_s
+
+    @property
+    def late_s(self) -> float:
+        lifetime_s = self.lease.lifetime_s or 0.0
+        # Sessions that live for seconds are renewed on each use; else the last tenth is spare.
+        return min(_LATE_S, max(lifetime_s / 10, _ON_THE_WAY_S))
+
+    @property
+    def early_s(self) -> float:
+        return max(self.late_s, min(_EARLY_S, (self.lease.lifetime_s or 0.0) / 4))
+
+
+class RenewingCredentials:
+    """Credentials in the form that botocore's signers ask for. Thread-safe.
+
+    Parameters
+    ----------
+    obtain : callable
+        Returns a Lease; told whether it may wait and repeat (True) or must be quick (False).
+        Raises CredentialError.
+    method : str
+        Where the credentials come from, for botocore's logs.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        obtain: Callable[[bool], Lease],
+        method: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._obtain = obtain
+        self.method = method
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: _Held | None = None
+        self._early_not_before_s = float("-inf")
+        self._failure: tuple[float, CredentialError] | None = None
+
+    def __repr__(self) -> str:
+        return f"RenewingCredentials(method={self.method!r})"
+
+    def get_frozen_credentials(self) -> FrozenKeys:
+        """Return keys that are good for at least the next request (botocore's name)."""
+        return self._current().lease.freeze()
+
+    def get_deferred_property(self, property_name: str) -> Callable[[], Any]:
+        """Return a getter of one property, for botocore's endpoint rules."""
+        return lambda: getattr(self.get_frozen_credentials(), property_name, None)
+
+    @property
+    def access_key(self) -> str:
+        """The access key id in use."""
+        return self.get_frozen_credentials().access_key
+
+    @property
+    def secret_key(self) -> str:
+        """The secret key in use."""
+        return self.get_frozen_credentials().secret_key
+
+    @property
+    def token(self) -> str | None:
+        """The session token in use."""
+        return self.get_frozen_credentials().token
+
+    @property
+    def account_id(self) -> str | None:
+        """The account, where the source of the credentials told it."""
+        return self.get_frozen_credentials().account_id
+
+    def held_access_key(self) -> str | None:
+        """Return the access key id last obtained, without obtaining any: for messages."""
+        held = self._held
+        return held.lease.freeze().access_key if held is not None else None
+
+    def renew(self, used_s: float) -> bool:
+        """Replace credentials that AWS called expired.
+
+        Parameters
+        ----------
+        used_s : float
+            When the refused request was begun, by the clock given: what was obtained later stays.
+
+        Returns
+        -------
+        bool
+            Whether the keys are others now.
+        """
+        waiting_since_s = self._clock()
+        with self._lock:
+            held = self._held
+            if held is None or held.obtained_s > used_s:
+                return True
+            before = held.lease.freeze()
+            after = self._replace(waiting_since_s).lease.freeze()
+            return (before.access_key, before.token) != (after.access_key, after.token)
+
+    def _current(self) -> _Held:
+        held = self._held
+        waiting_since_s = self._clock()
+        if held is not None:
+            left_s = held.left_s(waiting_since_s)
+            if left_s > held.early_s:
+                return held
+            if left_s > held.late_s:
+                self._replace_early(held)
+                return self._held or held
+        with self._lock:
+            if self._held is not None and self._held is not held:
+                return self._held  # another thread was faster
+            return self._replace(waiting_since_s)
+
+    def _replace(self, waiting_since_s: float) -> _Held:
+        """Obtain others; the lock is held."""
+        if self._failure is not None and self._failure[0] >= waiting_since_s:
+            # Another thread spent the whole budget while this one waited: once is enough.
+            failure = self._failure[1]
+            raise CredentialError(failure.code, failure.problem, failure.hint)
+        try:
+            held = self._hold(self._obtain(True))
+        except CredentialError as error:
+            self._failure = (self._clock(), error)
+            raise
+        return held
+
+    def _replace_early(self, held: _Held) -> None:
+        if self._clock() < self._early_not_before_s or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._held is held:
+                self._hold(self._obtain(False))
+        except CredentialError as error:
+            self._early_not_before_s = self._clock() + _EARLY_RETRY_S
+            _log.warning("Credentials could not be renewed yet, the old ones still hold: %s", error)
+        finally:
+            self._lock.release()
+
+    def _hold(self, lease: Lease) -> _Held:
+        held = _Held(lease, self._clock())
+        self._held = held
+        return held

@@ -1,0 +1,283 @@
+"""Which failures of a call are worth another try, and how long to wait before it.
+
+Runs on driver and executors, for Kinesis and STS calls alike. botocore's own retries are off: here
+each try is counted, so that an error can say how often and how long something was tried. Decides by
+explicit lists of error codes and exception classes; whatever is not listed is final.
+"""
+
+from __future__ import annotations
+
+import binascii
+import http.client
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeVar
+
+import urllib3.exceptions
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+__all__ = ["CallFailedError", "IncompleteReplyError", "Kind", "RetryPolicy", "classify"]
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+FIRST_CONTACT_MS: Final = 10_000
+"""Retry budget for connection problems as long as the endpoint never answered: a wrong host name
+should show in seconds, not after the whole budget."""
+
+
+class Kind(Enum):
+    """What a failure means for the next try."""
+
+    THROTTLED = "throttled"
+    TRANSIENT = "transient"
+    CONNECTION = "connection"
+    INCOMPLETE = "incomplete"
+    EXPIRED = "expired credentials"
+    WRONG_ENDPOINT = "wrong endpoint"
+    FINAL = "final"
+
+
+class IncompleteReplyError(Exception):
+    """A reply with status 200 that lacks what it must hold.
+
+    Parameters
+    ----------
+    missing : str
+        The member that is missing.
+    request_id : str or None
+    content_type : str
+        Of the reply; "" if it had none.
+    """
+
+    def __init__(self, missing: str, request_id: str | None = None, content_type: str = "") -> None:
+        super().__init__(f"the reply has no {missing}")
+        self.missing = missing
+        self.request_id = request_id
+        self.content_type = content_type
+
+
+class CallFailedError(Exception):
+    """A call that is not tried again.
+
+    Parameters
+    ----------
+    error : Exception
+        The last failure.
+    kind : Kind
+    attempts : int
+        How often it was tried.
+    elapsed_s : float
+        Since the first try began.
+    """
+
+    def __init__(self, error: Exception, kind: Kind, attempts: int, elapsed_s: float) -> None:
+        super().__init__(kind.value)
+        self.error = error
+        self.kind = kind
+        self.attempts = attempts
+        self.elapsed_s = elapsed_s
+
+
+# Kinesis API model and the common errors of AWS's JSON services.
+_THROTTLED_CODES: Final = frozenset(
+    {
+        "KMSThrottlingException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "Throttling",
+        "ThrottledException",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_TRANSIENT_CODES: Final = frozenset(
+    {
+        "IDPCommunicationError",  # STS could not reach the identity provider
+        "InternalError",
+        "InternalFailure",
+        "InternalFailureException",
+        "InternalServerError",
+        "InternalServerException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ResourceInUseException",  # a stream between two states: it settles within seconds
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+    }
+)
+_EXPIRED_CODES: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+_WRONG_SERVICE_CODES: Final = frozenset(
+    {"InvalidAction", "MissingAction", "UnknownOperation", "UnknownOperationException"}
+)
+_TRANSIENT_STATUS: Final = frozenset({408, 500, 502, 503, 504})
+
+_CONNECTION_ERRORS: Final = (
+    boto.EndpointConnectionError,
+    boto.ConnectTimeoutError,
+    boto.ProxyConnectionError,
+    boto.SSLError,
+)
+_TRANSIENT_ERRORS: Final = (
+    boto.HTTPClientError,  # ConnectionClosedError, ReadTimeoutError, ResponseStreamingError, ...
+    boto.IncompleteReadError,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+# A token file or a certificate bundle that is not there.
+_LASTING_OS_ERRORS: Final = (FileNotFoundError, PermissionError, IsADirectoryError)
+_INCOMPLETE_ERRORS: Final = (
+    IncompleteReplyError,
+    ResponseParserError,
+    UnicodeDecodeError,
+    binascii.Error,
+)
+# The first that fits counts: a missing file is an OSError, a bad byte a ValueError.
+_KINDS: Final = (
+    (_INCOMPLETE_ERRORS, Kind.INCOMPLETE),
+    (_CONNECTION_ERRORS, Kind.CONNECTION),
+    (_LASTING_OS_ERRORS, Kind.FINAL),
+    (_TRANSIENT_ERRORS, Kind.TRANSIENT),
+)
+_CALL_ERRORS: Final = (
+    boto.ClientError,
+    boto.BotoCoreError,
+    *_TRANSIENT_ERRORS,
+    *_INCOMPLETE_ERRORS,
+)
+
+
+def classify(error: Exception) -> Kind:
+    """Say what a failure of a botocore call means for the next try."""
+    if isinstance(error, boto.ClientError):
+        return _classify_reply(error)
+    if isinstance(error, IncompleteReplyError) and "html" in error.content_type:
+        return Kind.CONNECTION  # some proxy or web server; Kinesis answers JSON, cut or not
+    if isinstance(error, boto.SSLError) and _is_lasting_tls_failure(error):
+        return Kind.WRONG_ENDPOINT
+    return next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), Kind.FINAL)
+
+
+def _classify_reply(error: boto.ClientError) -> Kind:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _THROTTLED_CODES or status == 429:
+        return Kind.THROTTLED
+    if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS:
+        return Kind.TRANSIENT
+    if code in _EXPIRED_CODES:
+        return Kind.EXPIRED
+    # botocore puts the bare status where the body names no error: AWS always names one.
+    if code in _WRONG_SERVICE_CODES or code.isdigit() or not code:
+        return Kind.WRONG_ENDPOINT
+    return Kind.FINAL
+
+
+def _is_lasting_tls_failure(error: Exception) -> bool:
+    text = str(error).upper()
+    return "CERTIFICATE" in text or "WRONG_VERSION_NUMBER" in text or "HOSTNAME" in text
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Full-jitter exponential back-off inside a time budget.
+
+    Parameters
+    ----------
+    budget_ms : int
+        No new try begins later than this after the first; 0: one try.
+    base_ms, throttle_base_ms : int
+        Upper bound of the first wait. AWS clears a throttled shard in about a second, so waits
+        after throttling start higher, and never go below ``throttle_floor_ms``.
+    throttle_floor_ms, cap_ms : int
+        A page of 10 MiB blocks its shard for 5 s: longer waits are of no use.
+    sleep, clock, random : callable
+        Seconds, seconds (monotonic), and a number in [0, 1).
+    """
+
+    budget_ms: int
+    base_ms: int = 200
+    throttle_base_ms: int = 700
+    throttle_floor_ms: int = 300
+    cap_ms: int = 5_000
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    random: Callable[[], float] = random.random
+
+    def run(
+        self,
+        call: Callable[[], _T],
+        renew: Callable[[float], bool],
+        has_answered: Callable[[], bool] = lambda: True,
+    ) -> _T:
+        """Make a call, and again where that can help.
+
+        Parameters
+        ----------
+        call : callable
+        renew : callable
+            Replaces credentials that AWS called expired, given the ``clock`` time at which the
+            try began; says whether they are others now.
+        has_answered : callable
+            Whether the endpoint ever gave a sound answer.
+
+        Raises
+        ------
+        CallFailedError
+            The call failed for good. Errors of the source itself pass through.
+        """
+        started = self.clock()
+        attempts = expired = 0
+        while True:
+            began = self.clock()
+            attempts += 1
+            try:
+                return call()
+            except _CALL_ERRORS as failure:
+                error = failure
+            kind = classify(error)
+            if kind is Kind.EXPIRED:
+                expired += 1
+                # The first time even unchanged credentials get another try: it costs one call, and
+                # an answer that comes from a stale cache of AWS's is not rare.
+                if not renew(began) and expired > 1:
+                    raise CallFailedError(error, kind, attempts, self.clock() - started)
+                if expired == 1 and self.budget_ms > 0:
+                    continue
+            if not self._wait(kind, attempts, started, has_answered()):
+                raise CallFailedError(error, kind, attempts, self.clock() - started)
+            _log.debug("try %d after %s: %s", attempts + 1, kind.value, type(error).__name__)
+
+    def _wait(self, kind: Kind, attempts: int, started: float, has_answered: bool) -> bool:
+        """Sleep before the next try; False if there is no time for one."""
+        # What answered before may be hidden by a proxy's page for a while; what never did is wrong.
+        if kind is Kind.FINAL or (kind is Kind.WRONG_ENDPOINT and not has_answered):
+            return False
+        budget_ms = self.budget_ms
+        if kind is Kind.CONNECTION and not has_answered:
+            budget_ms = min(budget_ms, FIRST_CONTACT_MS)
+        left_s = started + budget_ms / 1000 - self.clock()
+        if left_s <= 0:
+            return False
+        self.sleep(min(left_s, self.delay_s(kind, attempts)))
+        return True
+
+    def delay_s(self, kind: Kind, attempts: int) -> float:
+        """Return the jittered wait after a number of failed tries, in seconds."""
+        throttled = kind is Kind.THROTTLED
+        base_ms = self.throttle_base_ms if throttled else self.base_ms
+        floor_ms = self.throttle_floor_ms if throttled else 0
+        # 20 doublings are far above any cap.
+        span_ms = min(self.cap_ms, base_ms << min(attempts - 1, 20))
+        return max(floor_ms, self.random() * span_ms) / 1000

@@ -1,0 +1,88 @@
+"""What goes into Kinesis calls and what comes out: settings to parameters, replies to values.
+
+Pure, used by :mod:`kinesis_source.aws.client`. A reply that lacks a member raises
+IncompleteReplyError, which is worth another try: half a body can parse as success.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from kinesis_source.aws.api import StreamDescription
+from kinesis_source.aws.decode import to_epoch_ms
+from kinesis_source.aws.retry import IncompleteReplyError
+from kinesis_source.aws.timestamps import from_epoch_ms
+from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, AtTimestamp, Position
+from kinesis_source.model.shards import Shard
+from kinesis_source.options.settings import StreamSettings
+
+__all__ = ["description_of", "incomplete", "iterator_type", "member", "named", "shard_of"]
+
+_T = TypeVar("_T")
+
+
+def named(stream: StreamSettings) -> dict[str, str]:
+    """Return the parameters that name a stream."""
+    if stream.arn is not None:
+        return {"StreamARN": stream.arn}
+    return {"StreamName": stream.name}
+
+
+def iterator_type(position: Position) -> dict[str, Any]:
+    """Return GetShardIterator's parameters for a position."""
+    if isinstance(position, AfterRecord):
+        return {
+            "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
+            "StartingSequenceNumber": position.sequence_number,
+        }
+    if isinstance(position, AtTimestamp):
+        return {
+            "ShardIteratorType": "AT_TIMESTAMP",
+            "Timestamp": from_epoch_ms(position.epoch_ms),
+        }
+    if position is TRIM_HORIZON:
+        return {"ShardIteratorType": "TRIM_HORIZON"}
+    message = "the end of a shard is no place to read from"
+    raise ValueError(message)
+
+
+def description_of(reply: dict[str, Any]) -> StreamDescription:
+    """Return the value of a DescribeStreamSummary reply."""
+    summary = member(reply, "StreamDescriptionSummary", dict)
+    try:
+        return StreamDescription(
+            arn=summary["StreamARN"],
+            status=summary["StreamStatus"],
+            created_ms=to_epoch_ms(summary["StreamCreationTimestamp"]),
+            retention_ms=summary["RetentionPeriodHours"] * 3_600_000,
+        )
+    except KeyError as error:
+        raise incomplete(reply, str(error.args[0])) from None
+
+
+def shard_of(shard: dict[str, Any]) -> Shard:
+    """Return one shard of a ListShards reply; KeyError names a missing member."""
+    parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
+    hash_keys = shard["HashKeyRange"]
+    return Shard(
+        shard_id=shard["ShardId"],
+        parents=tuple(parent for parent in parents if parent),
+        first_hash_key=int(hash_keys["StartingHashKey"]),
+        last_hash_key=int(hash_keys["EndingHashKey"]),
+        is_closed=bool(shard["SequenceNumberRange"].get("EndingSequenceNumber")),
+    )
+
+
+def member(reply: dict[str, Any], name: str, kind: type[_T]) -> _T:
+    """Return a member of a reply, which must be there and of a kind."""
+    value = reply.get(name)
+    if not isinstance(value, kind):
+        raise incomplete(reply, name)
+    return value
+
+
+def incomplete(reply: dict[str, Any], missing: str) -> IncompleteReplyError:
+    """Return the error for a reply that lacks a member."""
+    metadata = reply.get("ResponseMetadata", {})
+    content_type = metadata.get("HTTPHeaders", {}).get("content-type", "")
+    return IncompleteReplyError(missing, metadata.get("RequestId"), content_type)
