@@ -1,7 +1,8 @@
 """botocore's own ways to find credentials: its default chain, or one profile.
 
 Runs on driver and executors. The chain is asked anew when AWS calls what it found expired: a token
-in the environment or in a file may have been replaced since.
+in the environment or in a file may have been replaced since. What botocore itself asks of STS here
+(web identity, a profile's role) follows AWS_ENDPOINT_URL_STS, not the option stsEndpoint.
 """
 
 from __future__ import annotations

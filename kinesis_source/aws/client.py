@@ -29,6 +29,7 @@ from kinesis_source.aws.credentials import Identity
 from kinesis_source.aws.decode import guard_body, on_before_parse, page_from_reply
 from kinesis_source.aws.failures import (
     CallFacts,
+    aws_text,
     error_code,
     explain,
     quotable_cause,
@@ -364,8 +365,8 @@ def _version() -> str:
 
 
 def _refused(error: Exception) -> PositionRefusedError:
-    return PositionRefusedError(str(error))
+    return PositionRefusedError(aws_text(error))
 
 
 def _expired(error: Exception) -> IteratorExpiredError:
-    return IteratorExpiredError(str(error))
+    return IteratorExpiredError(aws_text(error))

@@ -39,6 +39,7 @@ __all__ = ["Identity", "build_session", "make_session_name"]
 
 # AWS's default for AssumeRole, and the most it allows for a role assumed by a role.
 _DURATION_S: Final = 3600
+_STS_TIMEOUT_S: Final = 10
 _WHO_TIMEOUT_S: Final = 2
 
 
@@ -114,45 +115,56 @@ class _Link:
         session.register_component("credential_provider", _Resolver(self.credentials))
         return session
 
-    def sts(self, timeout_s: float | None = None) -> Any:
-        """Return an STS client; the one without timeout is kept."""
-        timeouts = {} if timeout_s is None else {"connect_timeout": timeout_s}
-        config = Config(
-            retries={"total_max_attempts": 1},
-            read_timeout=timeout_s or 20,
-            **({"connect_timeout": 5} | timeouts),
-        )
+    def sts(self) -> Any:
+        """Return the STS client that signs with these credentials."""
         with self._lock:
-            if self._sts is not None and timeout_s is None:
-                return self._sts
-            client = self.session.create_client(
-                "sts", region_name=self._region, endpoint_url=self.endpoint, config=config
-            )
-            if timeout_s is None:
-                self._sts = client
-            return client
+            if self._sts is None:
+                self._sts = self._make_sts(_STS_TIMEOUT_S)
+            return self._sts
+
+    def _make_sts(self, timeout_s: float, **keys: str | None) -> Any:
+        config = Config(
+            retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s
+        )
+        return self.session.create_client(
+            "sts", region_name=self._region, endpoint_url=self.endpoint, config=config, **keys
+        )
 
     def arn(self) -> str | None:
-        """Ask STS once who this is; None if that fails."""
+        """Ask STS once who this is, with the keys at hand; None if that fails."""
         if self._arn is None:
             try:
-                client = self.sts(_WHO_TIMEOUT_S)
-                self._arn = client.get_caller_identity().get("Arn")
-                client.close()
+                self._arn = self._ask_arn()
             # Best effort: this only adds to the text of another error, which must not get lost.
             except Exception:  # noqa: BLE001
                 return None
         return self._arn
 
+    def _ask_arn(self) -> str | None:
+        keys = self.credentials.held_keys()
+        if keys is None:
+            return None
+        client = self._make_sts(
+            _WHO_TIMEOUT_S,
+            aws_access_key_id=keys.access_key,
+            aws_secret_access_key=keys.secret_key,
+            aws_session_token=keys.token,
+        )
+        try:
+            arn = client.get_caller_identity().get("Arn")
+        finally:
+            client.close()
+        return arn if isinstance(arn, str) else None
+
     def who(self) -> str:
-        arn = self.arn()
-        return arn or f"the owner of access key {self.masked_access_key()}"
+        return self.arn() or f"The owner of access key {self.masked_access_key()}"
 
     def masked_access_key(self) -> str:
         try:
-            return mask_access_key(self.credentials.held_access_key())
+            keys = self.credentials.held_keys()
         except CredentialError:
-            return "unknown"
+            keys = None
+        return mask_access_key(keys.access_key) if keys is not None else "unknown"
 
 
 class _Resolver:

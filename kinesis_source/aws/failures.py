@@ -108,10 +108,8 @@ class CallFacts:
         return self.target[0].upper() + self.target[1:]
 
 
-def mask_access_key(access_key: str | None) -> str:
+def mask_access_key(access_key: str) -> str:
     """Return an access key id that can be recognised, not used."""
-    if access_key is None:
-        return "none"
     return f"{access_key[:4]}****{access_key[-4:]}" if len(access_key) >= 16 else "****"
 
 
@@ -162,7 +160,8 @@ def credential_failure(error: Exception, what: str, access_key: str) -> Credenti
         return CredentialError(
             "CREDENTIAL_INVALID",
             f"AWS refused the signature made with access key {access_key} ({what}): {code}.",
-            "Check the secret key, and that this machine's clock is right to within 5 minutes.",
+            "Check the secret key, that region and endpoint belong together, and that this "
+            "machine's clock is right to within 5 minutes.",
         )
     if code.startswith("ExpiredToken") or code == "TokenRefreshRequired":
         return CredentialError(
@@ -273,7 +272,8 @@ def _not_found(error: Exception, facts: CallFacts, what: str) -> StreamError:
     if status is not None:
         return StreamError(
             "STREAM_SHARD_NOT_FOUND",
-            f"{facts.subject} has no shard {facts.shard_id!r} any more ({what}): {aws_text(error)}.",
+            f"{facts.subject} has no shard {facts.shard_id!r} any more ({what}): "
+            f"{aws_text(error)}.",
             "A closed shard goes when the last of its records is older than the retention; or the "
             "stream was deleted and made anew.",
         )

@@ -138,10 +138,10 @@ class RenewingCredentials:
         """The account, where the source of the credentials told it."""
         return self.get_frozen_credentials().account_id
 
-    def held_access_key(self) -> str | None:
-        """Return the access key id last obtained, without obtaining any: for messages."""
+    def held_keys(self) -> FrozenKeys | None:
+        """Return the keys last obtained, without obtaining any: for messages."""
         held = self._held
-        return held.lease.freeze().access_key if held is not None else None
+        return held.lease.freeze() if held is not None else None
 
     def renew(self, used_s: float) -> bool:
         """Replace credentials that AWS called expired.
