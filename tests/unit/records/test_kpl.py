@@ -167,9 +167,9 @@ def test_sizes_around_a_varint_byte():
 
 
 def test_index_whose_second_byte_looks_like_the_data_field():
-    """Index 3328 ends in 1A, the tag of data; 24 bytes of payload make the rest fit by chance."""
-    payload = b"p" * 24
-    tail = b"\x80\x1a\x1a\x18" + payload
+    """Index 3328 ends in 1A, the tag of data; 25 bytes of payload make the rest fit by chance."""
+    payload = b"p" * 25
+    tail = b"\x80\x1a\x1a\x19" + payload
     keys = b"\x0a\x00" * 3328 + KEY_A
     assert deaggregate(seal(keys + record(b"\x08" + tail))) == (["a"], [payload])
 
