@@ -104,7 +104,7 @@ def read_java_date(text: str, pattern: str) -> datetime:
     match = _compile(pattern).fullmatch(text.strip())
     if match is None:
         raise UnreadableTimeError(f"it does not follow the format {pattern!r}")
-    fields = {name: value.lower() for name, value in match.groupdict().items() if value}
+    fields = {name: value for name, value in match.groupdict().items() if value}
     if not {"year", "month", "day"} <= set(fields):
         raise UnreadableTimeError(f"the format {pattern!r} needs year, month and day")
     year = int(fields["year"])
@@ -164,7 +164,7 @@ def _field(letter: str, count: int) -> tuple[str, str]:
 def _month(text: str) -> int:
     if text.isdigit():
         return int(text)
-    return next(at for at, name in enumerate(_MONTHS, 1) if name.startswith(text))
+    return next(at for at, name in enumerate(_MONTHS, 1) if name.startswith(text.lower()))
 
 
 def _hour(fields: dict[str, str]) -> int:
@@ -177,4 +177,4 @@ def _hour(fields: dict[str, str]) -> int:
     hour = int(fields["hour12"])
     if hour > 12:
         raise UnreadableTimeError("hour must be in 0..12")
-    return hour % 12 + (12 if fields["half"] == "pm" else 0)
+    return hour % 12 + (12 if fields["half"].lower() == "pm" else 0)

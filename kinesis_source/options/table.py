@@ -38,7 +38,7 @@ PREFIX: Final = "kinesis."
 _DAY_MS: Final = 86_400_000
 # Spark's timeStringAsMs, which these peers parse with, counts a bare number in milliseconds.
 _LISTING = Duration(100, 3_600_000, bare_unit_ms=1)
-_POLLING_ONLY: Final = "Set 'polling' or leave it out; enhanced fan-out is not there yet."
+_POLLING_ONLY: Final = "Enhanced fan-out is not there yet: set 'polling'."
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Stream",
         Text("names", read_stream_names, "1 to 128 of a-z A-Z 0-9 _ . -"),
         "Name of the stream, or several separated by commas. Either this or `streamARN` is"
-        " required; with both, they must name the same streams, and the name stays the one in the rows.",
+        " required; with both, they must name the same streams, and rows and checkpoint show the"
+        " name.",
     ),
     Option(
         "streamARN",
@@ -305,7 +306,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "unknownOptions",
-        "Calls",
+        "Checks",
         Choice({"error": "error", "warn": "warn"}, {}),
         "What to do about an option that is not in this list.",
         default="error",
