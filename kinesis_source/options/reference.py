@@ -23,8 +23,8 @@ _INTRO: Final = f"""\
 
 All values are text. Names are matched without regard to case, and each may carry the prefix
 `{PREFIX}`. Options are checked at `load()`, without calling AWS; a mistake is an `OptionError`
-whose message names the option and says what to do. Durations need their unit: `500ms`, `30s`, `2m`, `1h`
-(also `1 minute`).
+whose message names the option and says what to do. Durations need their unit: `500ms`, `30s`, `2m`,
+`1h` (also `1 minute`).
 """
 _SYNONYMS: Final = """\
 ## Names of other connectors

@@ -15,6 +15,8 @@ from kinesis_source.options.settings import SourceSettings
 from kinesis_source.options.table import OPTIONS, known_option_names
 
 NOW_MS = 1_700_000_000_000
+# Both ends of every secret, so that no other value holds a piece of one by chance.
+HEAD, TAIL = "S3cr3t#", "#T0k3n"
 SECRET_NAMES = [
     name
     for option in OPTIONS
@@ -50,7 +52,7 @@ good_values = st.sampled_from(
 )
 values = st.one_of(good_values, st.text(), st.text(alphabet="0123456789.:-/+,TZ{}\"' aehmrs"))
 secrets = st.text(alphabet="ABCdefgh0123456789/+= \n\té", min_size=24, max_size=60).map(
-    lambda text: "S3cr3t" + text
+    lambda text: f"{HEAD}{text}{TAIL}"
 )
 
 
@@ -100,9 +102,8 @@ def test_no_secret_shows(others: dict[str, str], hidden: dict[str, str], well_fo
         result = error
     cause = getattr(result, "__cause__", None)
     printed = f"{result!r} {result} {cause!r} {warnings}"
-    for value in hidden.values():
-        assert value[:10] not in printed
-        assert value[-10:] not in printed
+    assert HEAD not in printed
+    assert TAIL not in printed
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)
@@ -111,4 +112,4 @@ def test_a_secret_given_as_access_key_shows_no_more_than_four_characters(secret:
     result = outcome(
         {"streamName": "s", "region": "us-east-1", "awsAccessKey": secret, "awsSecretKey": "x"}
     )
-    assert secret.strip()[-5:] not in f"{result!r} {result}"
+    assert TAIL[-5:] not in f"{result!r} {result}"
