@@ -1,0 +1,181 @@
+"""Starts a preview: checks first, then a query into a table in memory.
+
+Runs in the caller's process. The order is the promise: whatever can be known to be wrong (name,
+directory, options, access, the user's own function) is raised before a query exists, so that no
+failed call leaves one running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kinesis_source.aws.access import check_access
+from kinesis_source.aws.client import stream_api
+from kinesis_source.datasource import FORMAT_NAME, register
+from kinesis_source.errors import OptionError
+from kinesis_source.options.parse import parse_options
+from kinesis_source.options.settings import SourceSettings
+from kinesis_source.preview.checkpoint import CheckpointDirectory, check_parent
+from kinesis_source.preview.config import KinesisConfig
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+__all__ = ["check_table_name", "start_preview"]
+
+# Somebody waits at a prompt: what fails for this long is reported, a query would try on.
+_ACCESS_BUDGET_MS: Final = 15_000
+_FIRST_BATCH_S: Final = 15.0
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+def start_preview(
+    config: KinesisConfig,
+    table_name: str,
+    *,
+    apply_translator: bool,
+    option_overrides: Mapping[str, str | None] | None,
+    checkpoint_dir: str | Path | None,
+    spark: SparkSession | None,
+) -> StreamingQuery:
+    """Start a query that appends a stream's records to an in-memory table.
+
+    See :meth:`kinesis_source.preview.source.StreamSource.start_stream_preview`.
+    """
+    check_table_name(table_name)
+    parent = check_parent(checkpoint_dir)
+    options = config.reader_options(option_overrides)
+    settings = parse_options(options)
+    session = spark or _session()
+    _check_unused(session, table_name)
+    is_remote = type(session).__module__.startswith("pyspark.sql.connect")
+    if not is_remote:
+        _check_access(settings)
+    register(session)
+    frame = session.readStream.format(FORMAT_NAME).options(**options).load()
+    if apply_translator:
+        frame = _translate(frame, config)
+    checkpoint = None
+    if parent is not None or _has_local_state(session, is_remote=is_remote):
+        checkpoint = CheckpointDirectory(parent)
+    try:
+        query = _start(session, frame, table_name, checkpoint)
+    except BaseException:
+        if checkpoint is not None:
+            checkpoint.remove()
+        raise
+    if checkpoint is not None:
+        checkpoint.remove_after(query)
+    if is_remote:
+        _await_first_batch(query)
+    return query
+
+
+def check_table_name(table_name: str) -> None:
+    """Check that a name can be used in SQL without quotes.
+
+    Spark notices a bad name only when the query runs already, and leaves it running.
+
+    Raises
+    ------
+    TypeError
+        Not a str.
+    OptionError
+        (a ValueError) Not a letter or underscore followed by letters, digits and underscores.
+    """
+    if not isinstance(table_name, str):
+        raise TypeError(f"table_name must be a str, got {type(table_name).__name__}.")
+    if not _IDENTIFIER.fullmatch(table_name):
+        raise OptionError(
+            "OPTION_VALUE",
+            f"table_name {table_name[:200]!r} is no plain SQL name.",
+            "Write up to 128 letters (a-z, A-Z), digits and underscores, not starting with a digit,"
+            " for example 'clicks_preview'.",
+        )
+
+
+def _session() -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    return SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+
+
+def _check_unused(session: SparkSession, table_name: str) -> None:
+    # Without regard to case: Spark would allow the query, and its view would hide the other's.
+    for query in session.streams.active:
+        if (query.name or "").lower() == table_name.lower():
+            raise OptionError(
+                "OPTION_CONFLICT",
+                f"table_name {table_name!r} belongs to the running query {query.name!r}"
+                f" (id {query.id}).",
+                "Stop that query with its stop(), or take another name.",
+            )
+
+
+def _check_access(settings: SourceSettings) -> None:
+    """Ask once for each stream, as the identity that the query will have.
+
+    Not with Spark Connect: there the credentials and the network of the caller are not the
+    driver's.
+    """
+    budget_ms = min(settings.client.retry_budget_ms, _ACCESS_BUDGET_MS)
+    api = stream_api(replace(settings.client, retry_budget_ms=budget_ms))
+    for stream in settings.read.streams:
+        check_access(api, stream)
+
+
+def _translate(frame: DataFrame, config: KinesisConfig) -> DataFrame:
+    function: Callable[[Any], Any] | None = config.post_processor
+    if function is not None:
+        frame = function(frame)
+        if not hasattr(frame, "writeStream"):
+            raise TypeError(
+                f"post_processor returned {type(frame).__name__}, not a DataFrame."
+                " Return the frame it made."
+            )
+    if config.deduplication_columns:
+        frame = frame.dropDuplicates(list(config.deduplication_columns))
+    return frame
+
+
+def _has_local_state(session: SparkSession, *, is_remote: bool) -> bool:
+    """Whether driver and executors are one machine, so that a local directory serves both."""
+    if is_remote:
+        return False
+    return (session.sparkContext.master or "").startswith("local")
+
+
+def _start(
+    session: SparkSession, frame: DataFrame, table_name: str, checkpoint: CheckpointDirectory | None
+) -> StreamingQuery:
+    writer = frame.writeStream.format("memory").queryName(table_name).outputMode("append")
+    if checkpoint is not None:
+        writer = writer.option("checkpointLocation", checkpoint.location)
+    try:
+        return writer.start()
+    except BaseException:
+        # Spark makes the table's view after it started the query: if that fails, or the caller
+        # presses Ctrl-C, the query would run on without anybody knowing it.
+        with contextlib.suppress(Exception):
+            for query in session.streams.active:
+                if query.name == table_name:
+                    query.stop()
+        raise
+
+
+def _await_first_batch(query: StreamingQuery) -> None:
+    """Wait until the driver has seen the stream, so that an access error fails the call.
+
+    The first batch is always made, even on an idle stream.
+    """
+    deadline = time.monotonic() + _FIRST_BATCH_S
+    while query.lastProgress is None and time.monotonic() < deadline:
+        if query.awaitTermination(1):  # raises what ended the query
+            return
