@@ -4,6 +4,7 @@ Resolves StreamName and StreamARN, checks the caller's permission, and reads par
 own refusals. Every operation gets a Context and returns a reply.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,7 +134,8 @@ class Context:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise AwsError("SerializationException", f"{name} must be a number of epoch seconds.")
-        return round(float(value) * 1000)
+        # Precision is a millisecond; the small term undoes what a float loses at today's epoch.
+        return math.floor(float(value) * 1000 + 0.001)
 
 
 def missing(name: str) -> AwsError:

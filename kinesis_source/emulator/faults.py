@@ -238,9 +238,10 @@ class Faults:
             return self._rules.pop(rule_id, None) is not None
 
     def clear(self) -> None:
-        """Remove every rule."""
+        """Remove every rule and begin the seeded sequence anew."""
         with self._lock:
             self._rules.clear()
+            self._last_id = 0
 
     def select(self, target: Target, *, early: bool = False) -> list[Fault]:
         """Return the rules that strike this call and count it.
