@@ -64,16 +64,23 @@ def _head(out: bytearray, major: int, number: int) -> None:
 
 def decode(data: bytes) -> Any:
     """Return the value of one CBOR document; ValueError when it is none."""
+    reader = _Reader(data)
     try:
-        return _Reader(data).value()
-    except (IndexError, struct.error, UnicodeDecodeError, TypeError) as error:
+        value = reader.value()
+    except (LookupError, struct.error, UnicodeDecodeError, TypeError) as error:
         raise ValueError("The body is not CBOR.") from error
+    if value is _BREAK or not reader.at_end():
+        raise ValueError("The body is not one CBOR document.")
+    return value
 
 
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+
+    def at_end(self) -> bool:
+        return self._at == len(self._data)
 
     def value(self) -> Any:
         first = self._data[self._at]

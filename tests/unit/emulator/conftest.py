@@ -1,4 +1,4 @@
-"""One emulator on a hand-moved clock for all tests here, emptied before each; plain boto3 over HTTP."""
+"""One emulator on a hand-moved clock, emptied before each test; plain boto3 over HTTP."""
 
 import boto3
 import pytest

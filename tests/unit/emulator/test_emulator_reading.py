@@ -90,9 +90,7 @@ def test_an_unknown_shard_is_not_found(kinesis, stream, refused):
     assert code == "ResourceNotFoundException"
 
 
-def test_pages_go_on_without_gap_and_tell_how_far_behind_they_are(
-    kinesis, stream, clock, iterator
-):
+def test_pages_go_on_without_gap_and_tell_how_far_behind_they_are(kinesis, stream, clock, iterator):
     put_spaced(stream, clock, 5)
     clock.advance(10)
     token, data, behind = iterator(NAME), [], []

@@ -1,6 +1,7 @@
 """Shards: listing with filters and tokens, splits, merges and what they leave behind."""
 
 import datetime
+from itertools import pairwise
 
 import pytest
 
@@ -38,12 +39,10 @@ def test_a_split_closes_the_parent_and_opens_two_halves(kinesis, stream):
     if low > high:
         low, high = high, low
     middle = (low + high) // 2
-    last = kinesis.put_record(
-        StreamName=NAME, Data=b"x", PartitionKey="k", ExplicitHashKey="0"
-    )["SequenceNumber"]
-    kinesis.split_shard(
-        StreamName=NAME, ShardToSplit=shard_id(0), NewStartingHashKey=str(middle)
-    )
+    last = kinesis.put_record(StreamName=NAME, Data=b"x", PartitionKey="k", ExplicitHashKey="0")[
+        "SequenceNumber"
+    ]
+    kinesis.split_shard(StreamName=NAME, ShardToSplit=shard_id(0), NewStartingHashKey=str(middle))
     parent, _, left, right = kinesis.list_shards(StreamName=NAME)["Shards"]
     assert int(parent["SequenceNumberRange"]["EndingSequenceNumber"]) >= int(last)
     for child in (left, right):
@@ -112,7 +111,7 @@ def test_update_shard_count_leaves_equal_shards_that_cover_everything(
     )
     assert len(ranges) == open_count
     assert (ranges[0][0], ranges[-1][1]) == (0, 2**128 - 1)
-    assert all(a[1] + 1 == b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a[1] + 1 == b[0] for a, b in pairwise(ranges))
     widths = [high - low for low, high in ranges]
     assert max(widths) - min(widths) <= target
 

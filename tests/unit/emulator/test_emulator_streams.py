@@ -1,6 +1,7 @@
 """Streams: their life, their descriptions and what may be changed about them."""
 
 import datetime
+from itertools import pairwise
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_hash_ranges_of_a_new_stream_cover_everything_without_gap(kinesis):
     ranges = [s["HashKeyRange"] for s in kinesis.list_shards(StreamName=NAME)["Shards"]]
     assert ranges[0]["StartingHashKey"] == "0"
     assert int(ranges[-1]["EndingHashKey"]) == 2**128 - 1
-    for low, high in zip(ranges, ranges[1:], strict=False):
+    for low, high in pairwise(ranges):
         assert int(low["EndingHashKey"]) + 1 == int(high["StartingHashKey"])
 
 
