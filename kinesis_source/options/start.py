@@ -122,10 +122,7 @@ def _read_json(text: str) -> InitialPosition:
 def _at(moment: datetime, text: str) -> AtTimestamp:
     """Round down to milliseconds: a start a little early loses nothing."""
     # Subtraction, not datetime.timestamp(): that goes through a float.
-    try:
-        epoch_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
-    except OverflowError:
-        epoch_ms = -1
+    epoch_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
     if epoch_ms < 0:
         raise BadValueError(
             "OPTION_RANGE",

@@ -47,6 +47,16 @@ def test_every_name_is_documented() -> None:
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
+def test_only_both_markers_in_order_make_a_table() -> None:
+    assert replace_table("no markers") is None
+    assert replace_table(f"{END} {BEGIN}") is None
+    assert replace_table(f"a{BEGIN}b{END}c") == f"a{BEGIN}\n{option_table()}{END}c"
+
+
+def test_names_without_synonyms_are_the_options_alone() -> None:
+    assert known_option_names() == tuple(option.name for option in OPTIONS)
+
+
 def test_every_default_and_range_is_documented() -> None:
     rows = {
         line.split("|")[1].strip(" `"): line for line in option_page().splitlines() if "|" in line

@@ -326,3 +326,18 @@ def test_the_machines_clock_is_asked_by_default() -> None:
         parse_options(
             {"streamName": "s", "region": "us-east-1", "initialPosition": "9000-01-01"}, environ={}
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("shardsPerTask", ["1", "1000"]),
+        ("maxRecordsPerFetch", ["1", "10000"]),
+        ("pollInterval", ["200ms", "0.2 seconds", "5 minutes"]),
+        ("shardFetchInterval", ["100 millis", "1 hour"]),
+        ("retryBudget", ["100ms", "1d"]),
+    ],
+)
+def test_bounds_are_included(name: str, values: list[str]) -> None:
+    for value in values:
+        settings_of(**{name: value})
