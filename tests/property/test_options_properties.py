@@ -71,9 +71,9 @@ def outcome(options: dict[str, str]) -> SourceSettings | OptionError:
 @example({"endpointUrl": "https://" + "kinesis." * 20_000})
 @example({"streamName": "a," * 3_000})
 def test_any_text_gives_settings_or_a_coded_error(options: dict[str, str]) -> None:
-    began = time.perf_counter()
+    began = time.process_time()  # the CPU of this process: others may keep the machine busy
     result = outcome(options)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
     if isinstance(result, OptionError):
         assert (find_code(result) or "").startswith("OPTION_")
         assert result.problem.endswith((".", "?"))
