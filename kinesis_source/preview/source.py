@@ -1,7 +1,8 @@
 """StreamSource and its relatives: named streams, previewed from a notebook.
 
-Run in the caller's process. The names, parameters and steps are those of Tecton's classes. Different on
-purpose: the batch side is optional; whatever can be checked is checked before a query starts.
+Run in the caller's process. The names, parameters and steps are those of Tecton's classes.
+Different on purpose: the batch side is optional, and whatever can be checked is checked before a
+query starts.
 """
 
 from __future__ import annotations
