@@ -1,16 +1,10 @@
 """Fixtures of the tests against LocalStack."""
 
-import sys
 import uuid
-from pathlib import Path
 
 import pytest
 
-# The harness is a package beside these tests; importlib mode puts no test folder on the path.
-if (_HARNESS := str(Path(__file__).resolve().parent)) not in sys.path:
-    sys.path.append(_HARNESS)
-
-from localstack_harness.fixtures import localstack, mark, prepare
+from tests.localstack.localstack_harness.fixtures import localstack, mark, prepare
 
 __all__ = ["localstack"]
 

@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from localstack_harness import probe
-from localstack_harness.compose import ComposeError, ComposeLocalStack, check_docker
-from localstack_harness.host import HostLocalStack
-from localstack_harness.install import HostModeError, Installation
+from . import probe
+from .compose import ComposeError, ComposeLocalStack, check_docker
+from .host import HostLocalStack
+from .install import HostModeError, Installation
 
 __all__ = ["ENDPOINT_VARIABLES", "UnavailableError", "obtain"]
 

@@ -12,8 +12,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from localstack_harness import probe
-from localstack_harness.host import free_port
+from . import probe
+from .host import free_port
 
 __all__ = ["ComposeError", "ComposeLocalStack", "check_docker"]
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import botocore.config
 import pytest
 
-from localstack_harness.choose import UnavailableError, obtain
+from .choose import UnavailableError, obtain
 
 __all__ = ["REQUIRE_VARIABLE", "LocalStack", "localstack", "mark", "prepare"]
 

@@ -13,8 +13,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from localstack_harness import probe
-from localstack_harness.install import HostModeError, Installation, install
+from . import probe
+from .install import HostModeError, Installation, install
 
 __all__ = ["HostLocalStack", "free_port"]
 
