@@ -105,7 +105,8 @@ class RenewingCredentials:
         self._lock = threading.Lock()
         self._held: _Held | None = None
         self._early_not_before_s = float("-inf")
-        self._failure: tuple[float, CredentialError] | None = None
+        self._failures = 0
+        self._last_failure: CredentialError | None = None
 
     def __repr__(self) -> str:
         return f"RenewingCredentials(method={self.method!r})"
@@ -156,20 +157,20 @@ class RenewingCredentials:
         bool
             Whether the keys are others now.
         """
-        waiting_since_s = self._clock()
+        failures_seen = self._failures
         with self._lock:
             held = self._held
             if held is None or held.obtained_s > used_s:
                 return True
             before = held.lease.freeze()
-            after = self._replace(waiting_since_s).lease.freeze()
+            after = self._replace(failures_seen).lease.freeze()
             return (before.access_key, before.token) != (after.access_key, after.token)
 
     def _current(self) -> _Held:
+        failures_seen = self._failures
         held = self._held
-        waiting_since_s = self._clock()
         if held is not None:
-            left_s = held.left_s(waiting_since_s)
+            left_s = held.left_s(self._clock())
             if left_s > held.early_s:
                 return held
             if left_s > held.late_s:
@@ -178,20 +179,20 @@ class RenewingCredentials:
         with self._lock:
             if self._held is not None and self._held is not held:
                 return self._held  # another thread was faster
-            return self._replace(waiting_since_s)
+            return self._replace(failures_seen)
 
-    def _replace(self, waiting_since_s: float) -> _Held:
+    def _replace(self, failures_seen: int) -> _Held:
         """Obtain others; the lock is held."""
-        if self._failure is not None and self._failure[0] >= waiting_since_s:
+        failure = self._last_failure
+        if failure is not None and self._failures > failures_seen:
             # Another thread spent the whole budget while this one waited: once is enough.
-            failure = self._failure[1]
             raise CredentialError(failure.code, failure.problem, failure.hint)
         try:
-            held = self._hold(self._obtain(True))
+            return self._hold(self._obtain(True))
         except CredentialError as error:
-            self._failure = (self._clock(), error)
+            self._failures += 1
+            self._last_failure = error
             raise
-        return held
 
     def _replace_early(self, held: _Held) -> None:
         if self._clock() < self._early_not_before_s or not self._lock.acquire(blocking=False):
