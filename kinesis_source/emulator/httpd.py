@@ -22,6 +22,7 @@ from .wire import Response
 
 _log = logging.getLogger(__name__)
 _MAX_HEAD_BYTES = 65_536
+_SEND_APART_BYTES = 65_536  # above this a second system call is cheaper than a copy
 _MAX_BODY_BYTES = 64 * 1024 * 1024  # over four times the largest request Kinesis takes
 
 
@@ -155,7 +156,11 @@ class _Connection(socketserver.StreamRequestHandler):
         if response.drop == "half":
             self.connection.sendall(head + response.body[: len(response.body) // 2])
             return self._reset()
-        self.connection.sendall(head + response.body)
+        if len(response.body) > _SEND_APART_BYTES:
+            self.connection.sendall(head)
+            self.connection.sendall(response.body)
+        else:
+            self.connection.sendall(head + response.body)
         return True
 
     def _refuse(self, status: int, message: str) -> bool:

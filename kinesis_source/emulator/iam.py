@@ -293,13 +293,19 @@ def refuse_unless(
     """Return why a call is refused, in AWS's words, or None when it is allowed."""
     who = f"User: {credential.arn} is not authorized to perform: {action} on resource: {resource}"
     identity = credential.identity
-    if isinstance(identity, Role) and credential.issued_at_s < identity.revoked_before_s:
+    if is_revoked(credential):
         return f"{who} with an explicit deny in an identity-based policy"
     if not identity.may(action, resource):
         return f"{who} because no identity-based policy allows the {action} action"
     if not same_account:
         return f"{who} because no resource-based policy allows the {action} action"
     return None
+
+
+def is_revoked(credential: Credential) -> bool:
+    """Whether the credential is a role session issued before the role's sessions were revoked."""
+    role = credential.identity
+    return isinstance(role, Role) and credential.issued_at_s < role.revoked_before_s
 
 
 def trusted(role: Role, credential: Credential) -> bool:

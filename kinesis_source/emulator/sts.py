@@ -10,7 +10,7 @@ from collections.abc import Callable
 from xml.sax.saxutils import escape
 
 from .errors import AwsError, validation
-from .iam import Credential, Iam, Role, refuse_unless, trusted
+from .iam import Credential, Iam, Role, is_revoked, refuse_unless, trusted
 
 _XMLNS = "https://sts.amazonaws.com/doc/2011-06-15/"
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
@@ -123,9 +123,12 @@ def _assume_role(iam: Iam, caller: Credential, form: Form) -> Result:
 def _may_assume(role: Role, caller: Credential, external_id: str | None) -> bool:
     if role.external_id is not None and external_id != role.external_id:
         return False
+    # Within one account a trust policy that names the caller itself is enough; across accounts, and
+    # where it names only the account, the caller's own permissions must allow the call as well.
+    named = caller.identity.arn in role.trusts or caller.arn in role.trusts
+    if named and caller.identity.account_id == role.account_id and not is_revoked(caller):
+        return True
     allowed = refuse_unless(caller, "sts:AssumeRole", role.arn, same_account=True) is None
-    # limit: within one account AWS lets a trust policy that names the caller stand alone; here the
-    # caller's own permissions must allow it too, as AWS demands across accounts.
     return allowed and trusted(role, caller)
 
 

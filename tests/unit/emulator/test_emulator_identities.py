@@ -106,6 +106,14 @@ def test_an_unknown_role_and_a_caller_without_permission_are_refused(aws, owner,
     assert refused(assume, sts=sts, role=role) == "AccessDenied"
 
 
+def test_within_an_account_a_trust_that_names_the_caller_is_enough(owner, connect, refused):
+    user = owner.create_user("weak", allow=["kinesis:*"])
+    sts = connect("sts", user.access_key, user.secret_key)
+    assume(sts, owner.create_role("named", trusts=[user.arn]))
+    by_account = owner.create_role("by-account", trusts=[OWNER])
+    assert refused(assume, sts=sts, role=by_account) == "AccessDenied"
+
+
 @pytest.mark.parametrize(
     ("parameters", "code"),
     [

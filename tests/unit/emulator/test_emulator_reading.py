@@ -117,6 +117,9 @@ def test_a_page_ends_at_10_mib_but_holds_at_least_one_record(kinesis, stream, it
     page = kinesis.get_records(ShardIterator=page["NextShardIterator"])
     assert len(page["Records"][0]["Data"]) == 10_240 * 1024 - 1
     assert page["MillisBehindLatest"] == 0
+    stream.put(b"z" * (11 * 1024 * 1024), "k")
+    page = kinesis.get_records(ShardIterator=page["NextShardIterator"])
+    assert len(page["Records"]) == 1
 
 
 def test_a_closed_shard_ends_with_its_last_records_and_its_children(

@@ -7,12 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import ConnectionClosedError, HTTPClientError
 
 from kinesis_source.emulator import Emulator, cbor
 from kinesis_source.emulator.streams import Timestamp
@@ -152,6 +157,35 @@ def test_stop_ends_open_connections_and_start_serves_again():
         assert idle.recv(4096) == b""
     with emulator.start() as again:
         assert again.account().streams() == [NAME]
+
+
+def test_stop_ends_a_hanging_call_at_once():
+    with Emulator() as emulator:
+        emulator.faults.add("hang", operation="GetCallerIdentity", delay_s=60)
+        client = boto3.client(
+            "sts",
+            endpoint_url=emulator.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        broken: list[Exception] = []
+
+        def call():
+            try:
+                client.get_caller_identity()
+            except (ConnectionClosedError, HTTPClientError) as error:
+                broken.append(error)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        deadline_s = time.monotonic() + 5
+        while not emulator.faults.rules()[0].hits and time.monotonic() < deadline_s:
+            time.sleep(0.005)
+    thread.join(5)
+    assert len(broken) == 1
+    client.close()
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_a_deleted_stream_is_gone_for_every_call_and_its_iterators(kinesis, refu
         assert refused(call, **more) == "ResourceNotFoundException"
 
 
-def test_a_re_created_stream_shares_no_sequence_numbers_with_the_old_one(kinesis, clock, refused):
+def test_a_re_created_stream_shares_no_sequence_numbers_with_the_old_one(kinesis, refused):
     """Invariant: a checkpoint of the old stream must be told apart, even on a clock that stands."""
 
     def put():
@@ -98,7 +98,6 @@ def test_a_re_created_stream_shares_no_sequence_numbers_with_the_old_one(kinesis
     kinesis.create_stream(StreamName=NAME, ShardCount=1)
     old = put()
     kinesis.delete_stream(StreamName=NAME)
-    clock.advance(2)
     kinesis.create_stream(StreamName=NAME, ShardCount=1)
     assert int(put()) > int(old)
     code = refused(
@@ -109,8 +108,16 @@ def test_a_re_created_stream_shares_no_sequence_numbers_with_the_old_one(kinesis
         StartingSequenceNumber=old,
     )
     assert code == "InvalidArgumentException"
+
+
+def test_the_creation_time_tells_streams_of_one_name_apart(kinesis, clock, refused):
+    kinesis.create_stream(StreamName=NAME, ShardCount=1)
+    kinesis.delete_stream(StreamName=NAME)
+    clock.advance(2)
+    kinesis.create_stream(StreamName=NAME, ShardCount=1)
     summary = kinesis.describe_stream_summary(StreamName=NAME)["StreamDescriptionSummary"]
     created = summary["StreamCreationTimestamp"]
+    assert created.timestamp() == clock()
     kinesis.list_shards(StreamName=NAME, StreamCreationTimestamp=created)
     earlier = created - datetime.timedelta(seconds=2)
     assert (
@@ -124,6 +131,8 @@ def test_streams_belong_to_the_region_the_signature_names(kinesis, connect):
     other = connect("kinesis", region="cn-north-1")
     assert other.list_streams()["StreamNames"] == []
     other.create_stream(StreamName=NAME, ShardCount=1)
+    with pytest.raises(other.exceptions.ResourceNotFoundException):
+        other.list_shards(StreamARN=ARN)
     summary = other.describe_stream_summary(StreamName=NAME)["StreamDescriptionSummary"]
     assert summary["StreamARN"].startswith("arn:aws-cn:kinesis:cn-north-1:")
 
