@@ -5,6 +5,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 PYTEST := $(PY) -m pytest
+# pyspark 4.0 leaves sockets to the garbage collector.
+OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
 .PHONY: help setup java demo test unit property spark localstack notebooks lint fmt types layers docs compat wheel check clean
 
@@ -43,7 +45,7 @@ notebooks: $(INSTALLED) java ## Execute the notebooks
 
 compat: java ## Run the Spark tests on the oldest supported pyspark
 	@scripts/make_venv.sh .venv-spark40 '.[dev]' 'pyspark==4.0.*'
-	@.venv-spark40/bin/python -m pytest tests/spark
+	@.venv-spark40/bin/python -m pytest $(OLD_SPARK_WARNINGS) tests/spark
 
 lint: $(INSTALLED) ## Check style
 	@$(VENV)/bin/ruff format --check .
