@@ -25,7 +25,7 @@ from kinesis_source.aws.api import (
     StreamDescription,
 )
 from kinesis_source.aws.clock import ServerClock
-from kinesis_source.aws.credentials import Identity
+from kinesis_source.aws.credentials import Identity, is_aws_url
 from kinesis_source.aws.decode import guard_body, on_before_parse, page_from_reply
 from kinesis_source.aws.failures import (
     CallFacts,
@@ -113,7 +113,13 @@ class BotoStreamApi:
         self._has_answered = False
         self._last_stream: StreamSettings | None = None
         self._clock = ServerClock(self._policy.clock)
-        self.identity = Identity(self.settings.identity, self.settings.region, self._policy)
+        settings = self.settings
+        self.identity = Identity(
+            settings.identity,
+            settings.region,
+            self._policy,
+            is_aws=is_aws_url(settings.endpoint_url),
+        )
 
     def __reduce__(self) -> tuple[Callable[[ClientSettings], BotoStreamApi], tuple[ClientSettings]]:
         """Pickle as the settings: connections and credentials stay in their process."""

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import botocore.session
 from botocore import exceptions as boto
@@ -35,10 +36,27 @@ from kinesis_source.aws.timestamps import lifetime_s
 from kinesis_source.errors import CredentialError
 from kinesis_source.options.settings import IdentitySettings, RoleSettings
 
-__all__ = ["Identity", "build_session", "make_session_name"]
+__all__ = ["Identity", "build_session", "is_aws_url", "make_session_name"]
 
 # AWS's default for AssumeRole, and the most it allows for a role assumed by a role.
 _DURATION_S: Final = 3600
+# botocore 1.44.5, partitions.json: dnsSuffix and dualStackDnsSuffix of all partitions.
+_AWS_HOSTS: Final = (
+    ".amazonaws.com",
+    ".api.aws",
+    ".amazonaws.com.cn",
+    ".api.amazonwebservices.com.cn",
+    ".amazonaws.eu",
+    ".api.amazonwebservices.eu",
+    ".c2s.ic.gov",
+    ".api.aws.ic.gov",
+    ".sc2s.sgov.gov",
+    ".api.aws.scloud",
+    ".cloud.adc-e.uk",
+    ".api.cloud-aws.adc-e.uk",
+    ".csp.hci.ic.gov",
+    ".api.aws.hci.ic.gov",
+)
 _STS_TIMEOUT_S: Final = 10
 _WHO_TIMEOUT_S: Final = 2
 
@@ -61,15 +79,24 @@ class Identity:
         (``AWS_ENDPOINT_URL_STS``, ``AWS_ENDPOINT_URL``) name another one.
     policy : RetryPolicy or None
         For calls to STS.
+    is_aws : bool
+        Whether Kinesis itself is AWS's. With an emulator, AWS's own STS is not asked who the caller
+        is: it knows nothing of the emulator's keys.
     """
 
     def __init__(
-        self, settings: IdentitySettings, region: str, policy: RetryPolicy | None = None
+        self,
+        settings: IdentitySettings,
+        region: str,
+        policy: RetryPolicy | None = None,
+        *,
+        is_aws: bool = True,
     ) -> None:
         self._policy = policy or RetryPolicy(budget_ms=60_000)
-        link = _Link(_base(settings, region, self._policy), settings, region)
+        link = _Link(_base(settings, region, self._policy), settings, region, is_aws=is_aws)
         for role in settings.roles:
-            link = _Link(_assumed(role, link, self._policy), settings, region)
+            obtained = _assumed(role, link, self._policy)
+            link = _Link(obtained, settings, region, is_aws=is_aws)
         self._link = link
 
     @property
@@ -99,10 +126,16 @@ class _Link:
     """Credentials, the session that signs with them, and the STS client for the next link."""
 
     def __init__(
-        self, credentials: RenewingCredentials, settings: IdentitySettings, region: str
+        self,
+        credentials: RenewingCredentials,
+        settings: IdentitySettings,
+        region: str,
+        *,
+        is_aws: bool,
     ) -> None:
         self.credentials = credentials
-        self.endpoint = settings.sts_endpoint
+        self._endpoint = settings.sts_endpoint
+        self._is_aws = is_aws
         self._profile = settings.profile
         self._region = region
         self._lock = threading.RLock()
@@ -127,7 +160,7 @@ class _Link:
             retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s
         )
         return self.session.create_client(
-            "sts", region_name=self._region, endpoint_url=self.endpoint, config=config, **keys
+            "sts", region_name=self._region, endpoint_url=self._endpoint, config=config, **keys
         )
 
     def arn(self) -> str | None:
@@ -151,6 +184,8 @@ class _Link:
             aws_session_token=keys.token,
         )
         try:
+            if not self._is_aws and is_aws_url(client.meta.endpoint_url):
+                return None
             arn = client.get_caller_identity().get("Arn")
         finally:
             client.close()
@@ -240,7 +275,8 @@ def _lease(reply: dict[str, Any]) -> Lease:
 
 def _role_failure(failed: CallFailedError, role: RoleSettings, base: _Link) -> CredentialError:
     tries = "1 try" if failed.attempts == 1 else f"{failed.attempts} tries"
-    what = f"AssumeRole of {role.arn}, {tries} in {failed.elapsed_s:.1f} s"
+    endpoint = base.sts().meta.endpoint_url
+    what = f"AssumeRole of {role.arn} at {endpoint}, {tries} in {failed.elapsed_s:.1f} s"
     keys = credential_failure(failed.error, what, base.masked_access_key())
     if keys is not None:
         return keys
@@ -256,16 +292,25 @@ def _role_failure(failed: CallFailedError, role: RoleSettings, base: _Link) -> C
             "on the role, and where the trust policy asks for sts:ExternalId, roleExternalId must "
             "be the same.",
         )
-    endpoint = base.endpoint or "the STS endpoint of the region"
     hint = "Check roleArn and roleSessionName, and that STS can be reached from here (stsEndpoint)."
     if isinstance(failed.error, boto.ParamValidationError):
         hint = "Check roleArn, roleSessionName and roleExternalId: STS does not take their form."
     return CredentialError(
         "CREDENTIAL_ASSUME_ROLE",
-        f"The role {role.arn} could not be assumed at {endpoint} ({with_id}, {what}): "
-        f"{aws_text(failed.error)}.",
+        f"The role {role.arn} could not be assumed ({with_id}, {what}): {aws_text(failed.error)}.",
         hint,
     )
+
+
+def is_aws_url(url: str | None) -> bool:
+    """Say whether a URL (None: botocore's choice) belongs to AWS."""
+    if url is None:
+        return True
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:  # no URL at all: making the client says so
+        return False
+    return host is not None and host.endswith(_AWS_HOSTS)
 
 
 def make_session_name() -> str:

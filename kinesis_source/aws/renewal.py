@@ -117,7 +117,7 @@ class RenewingCredentials:
 
     def get_deferred_property(self, property_name: str) -> Callable[[], Any]:
         """Return a getter of one property, for botocore's endpoint rules."""
-        return lambda: getattr(self.get_frozen_credentials(), property_name, None)
+        return lambda: getattr(self, property_name, None)
 
     @property
     def access_key(self) -> str:
@@ -136,8 +136,13 @@ class RenewingCredentials:
 
     @property
     def account_id(self) -> str | None:
-        """The account, where the source of the credentials told it."""
-        return self.get_frozen_credentials().account_id
+        """The account, where the source of the credentials told it.
+
+        botocore's endpoint rules ask before each call is signed: nothing is obtained for that,
+        else credentials that live for seconds would be obtained twice a call.
+        """
+        keys = self.held_keys()
+        return keys.account_id if keys is not None else None
 
     def held_keys(self) -> FrozenKeys | None:
         """Return the keys last obtained, without obtaining any: for messages."""

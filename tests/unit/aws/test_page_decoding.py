@@ -1,4 +1,4 @@
-"""GetRecords bodies: the fast way and botocore's give the same rows, damage gives no rows at all."""
+"""GetRecords bodies: the fast way and botocore's give the same rows, damage gives none."""
 
 from __future__ import annotations
 

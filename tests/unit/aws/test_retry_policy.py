@@ -94,7 +94,10 @@ def never(_: float) -> bool:
         (FileNotFoundError("token file"), Kind.FINAL),
         (ResponseParserError("cut"), Kind.INCOMPLETE),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), Kind.INCOMPLETE),
-        (IncompleteReplyError("Records", content_type="application/x-amz-json-1.1"), Kind.INCOMPLETE),
+        (
+            IncompleteReplyError("Records", content_type="application/x-amz-json-1.1"),
+            Kind.INCOMPLETE,
+        ),
         (IncompleteReplyError("Records", content_type="text/html"), Kind.CONNECTION),
     ],
 )
