@@ -110,8 +110,17 @@ class StreamApi(Protocol):
         """
         ...
 
-    def get_iterator(self, stream: StreamSettings, shard_id: str, position: Position) -> str:
+    def get_iterator(
+        self,
+        stream: StreamSettings,
+        shard_id: str,
+        position: Position,
+        *,
+        inclusive: bool = False,
+    ) -> str:
         """Return an iterator for the records behind a position (END is not allowed).
+
+        With ``inclusive``, one that begins with the record of the position itself.
 
         Raises
         ------

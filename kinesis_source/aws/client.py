@@ -162,9 +162,17 @@ class BotoStreamApi:
             "Something slows the calls down to minutes: look at the network and at throttling.",
         )
 
-    def get_iterator(self, stream: StreamSettings, shard_id: str, position: Position) -> str:
+    def get_iterator(
+        self,
+        stream: StreamSettings,
+        shard_id: str,
+        position: Position,
+        *,
+        inclusive: bool = False,
+    ) -> str:
         """Return an iterator, see StreamApi."""
-        request = {**named(stream), "ShardId": shard_id, **iterator_type(position)}
+        start = iterator_type(position, inclusive=inclusive)
+        request = {**named(stream), "ShardId": shard_id, **start}
 
         def call(client: Any) -> str:
             return member(client.get_shard_iterator(**request), "ShardIterator", str)

@@ -12,7 +12,13 @@ from kinesis_source.aws.api import StreamDescription
 from kinesis_source.aws.decode import to_epoch_ms
 from kinesis_source.aws.retry import IncompleteReplyError
 from kinesis_source.aws.timestamps import from_epoch_ms
-from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, AtTimestamp, Position
+from kinesis_source.model.positions import (
+    TRIM_HORIZON,
+    AfterRecord,
+    AtTimestamp,
+    OldestSince,
+    Position,
+)
 from kinesis_source.model.shards import Shard
 from kinesis_source.options.settings import StreamSettings
 
@@ -28,11 +34,11 @@ def named(stream: StreamSettings) -> dict[str, str]:
     return {"StreamName": stream.name}
 
 
-def iterator_type(position: Position) -> dict[str, Any]:
+def iterator_type(position: Position, *, inclusive: bool = False) -> dict[str, Any]:
     """Return GetShardIterator's parameters for a position."""
     if isinstance(position, AfterRecord):
         return {
-            "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
+            "ShardIteratorType": "AT_SEQUENCE_NUMBER" if inclusive else "AFTER_SEQUENCE_NUMBER",
             "StartingSequenceNumber": position.sequence_number,
         }
     if isinstance(position, AtTimestamp):
@@ -40,7 +46,7 @@ def iterator_type(position: Position) -> dict[str, Any]:
             "ShardIteratorType": "AT_TIMESTAMP",
             "Timestamp": from_epoch_ms(position.epoch_ms),
         }
-    if position is TRIM_HORIZON:
+    if position is TRIM_HORIZON or isinstance(position, OldestSince):
         return {"ShardIteratorType": "TRIM_HORIZON"}
     message = "the end of a shard is no place to read from"
     raise ValueError(message)

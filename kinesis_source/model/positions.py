@@ -4,8 +4,15 @@ Pure values, used by driver and executors. In a checkpoint a position is one of
 
     "trim_horizon"                                    the oldest record that is left
     "end"                                             a closed shard, read to its end
+    "lost"                                            a shard that vanished before it was read
     {"at": 1767225600000}                             the first record that arrived at or after (ms)
     {"after": "4957...", "arrival": 1767225600000}    behind a record, with its arrival time (ms)
+    {"oldest": 1767225600000}                         the oldest record, known complete then (ms)
+
+``at`` and ``after`` may carry ``"complete": 1767225600000``, a moment of AWS's clock at which
+nothing behind the position was gone: the shard was seen to hold no record behind it, or the
+position was just made. Only when that moment is older than the retention can records have been
+trimmed unread (invariant 7).
 
 Sequence numbers are decimal strings of up to 129 digits. They compare as integers, never as text.
 """
@@ -21,12 +28,16 @@ from kinesis_source.errors import OffsetError
 
 __all__ = [
     "END",
+    "LOST",
     "TRIM_HORIZON",
     "AfterRecord",
     "AtTimestamp",
     "Marker",
+    "OldestSince",
     "Position",
+    "complete_at_ms",
     "is_ahead",
+    "is_finished",
     "position_from_json",
     "position_to_json",
 ]
@@ -40,6 +51,7 @@ class Marker(Enum):
 
     TRIM_HORIZON = "trim_horizon"
     END = "end"
+    LOST = "lost"
 
     def __repr__(self) -> str:
         return self.name
@@ -47,6 +59,7 @@ class Marker(Enum):
 
 TRIM_HORIZON: Final = Marker.TRIM_HORIZON
 END: Final = Marker.END
+LOST: Final = Marker.LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +70,25 @@ class AtTimestamp:
     ----------
     epoch_ms : int
         Milliseconds since 1970-01-01 UTC.
+    complete_ms : int or None
+        A moment at which nothing behind the position was gone.
     """
 
     epoch_ms: int
+    complete_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OldestSince:
+    """The oldest record left, in a shard that was known to be whole at a moment.
+
+    Parameters
+    ----------
+    complete_ms : int
+        Milliseconds since 1970-01-01 UTC.
+    """
+
+    complete_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +101,13 @@ class AfterRecord:
         Decimal digits.
     arrival_ms : int
         The record's approximate arrival time, milliseconds since 1970-01-01 UTC.
+    complete_ms : int or None
+        A later moment at which no record was behind this one.
     """
 
     sequence_number: str
     arrival_ms: int
+    complete_ms: int | None = None
 
     def __post_init__(self) -> None:
         if not _SEQUENCE_NUMBER.fullmatch(self.sequence_number):
@@ -86,31 +118,58 @@ class AfterRecord:
             )
 
 
-Position = Marker | AtTimestamp | AfterRecord
+Position = Marker | AtTimestamp | OldestSince | AfterRecord
+
+
+def is_finished(position: Position) -> bool:
+    """Say whether nothing more will be read of a shard: at its end, or lost."""
+    return position is END or position is LOST
 
 
 def is_ahead(position: Position, of: Position) -> bool:
     """Say whether a position lies ahead of another one of the same shard.
 
     A record lies ahead of every start (trim horizon, timestamp), because the frontier only takes
-    bounds from reads that began at that start. Starts never lie ahead of anything.
+    bounds from reads that began at that start. Starts never lie ahead of anything, nor does LOST:
+    there is nothing to read up to it.
     """
+    if is_finished(of):
+        return False
     if position is END:
-        return of is not END
+        return True
     if not isinstance(position, AfterRecord):
         return False
     if isinstance(of, AfterRecord):
         return int(position.sequence_number) > int(of.sequence_number)
-    return of is not END
+    return True
+
+
+def complete_at_ms(position: Position) -> int | None:
+    """Return the last moment at which nothing behind a position was known to be gone.
+
+    None where there is no such moment: the start that a user asked for, and finished shards.
+    """
+    if isinstance(position, OldestSince):
+        return position.complete_ms
+    if isinstance(position, AfterRecord):
+        return max(position.arrival_ms, position.complete_ms or 0)
+    return position.complete_ms if isinstance(position, AtTimestamp) else None
 
 
 def position_to_json(position: Position) -> Any:
     """Return a position's checkpoint form, see the module's text."""
     if isinstance(position, Marker):
         return position.value
+    if isinstance(position, OldestSince):
+        return {"oldest": position.complete_ms}
+    document: dict[str, Any]
     if isinstance(position, AtTimestamp):
-        return {"at": position.epoch_ms}
-    return {"after": position.sequence_number, "arrival": position.arrival_ms}
+        document = {"at": position.epoch_ms}
+    else:
+        document = {"after": position.sequence_number, "arrival": position.arrival_ms}
+    if position.complete_ms is not None:
+        document["complete"] = position.complete_ms
+    return document
 
 
 def position_from_json(value: Any) -> Position:
@@ -119,24 +178,34 @@ def position_from_json(value: Any) -> Position:
     Raises
     ------
     OffsetError
-        ``[OFFSET_POSITION]`` if the value is none of the four forms.
+        ``[OFFSET_POSITION]`` if the value is none of the forms.
     """
-    if isinstance(value, str) and value in ("trim_horizon", "end"):
+    if isinstance(value, str) and value in {marker.value for marker in Marker}:
         return Marker(value)
     if isinstance(value, dict):
-        if set(value) == {"at"} and _is_epoch_ms(value["at"]):
-            return AtTimestamp(value["at"])
-        if (
-            set(value) == {"after", "arrival"}
-            and isinstance(value["after"], str)
-            and _is_epoch_ms(value["arrival"])
-        ):
-            return AfterRecord(value["after"], value["arrival"])
+        position = _position_from_object(value)
+        if position is not None:
+            return position
     raise OffsetError(
         "OFFSET_POSITION",
         f"The offset holds {str(value)[:200]!r} where a shard's position belongs.",
         "Restore the checkpoint from a copy, or start the query with a new checkpoint directory.",
     )
+
+
+def _position_from_object(value: dict[str, Any]) -> Position | None:
+    times = {name: value[name] for name in value if name != "after"}
+    if not all(_is_epoch_ms(time) for time in times.values()):
+        return None
+    names = set(value) - {"complete"}
+    complete_ms = value.get("complete")
+    if names == {"oldest"} and complete_ms is None:
+        return OldestSince(value["oldest"])
+    if names == {"at"}:
+        return AtTimestamp(value["at"], complete_ms)
+    if names == {"after", "arrival"} and isinstance(value["after"], str):
+        return AfterRecord(value["after"], value["arrival"], complete_ms)
+    return None
 
 
 def _is_epoch_ms(value: Any) -> bool:
