@@ -121,12 +121,22 @@ def test_parameters_and_request_share_a_context(client):
     assert requests[0].body == b"{}"
 
 
+def cut_to_seconds(params, **_: object) -> None:
+    """Do to a request what older versions of botocore do."""
+    body = json.loads(params["body"])
+    holder = body.get("ShardFilter", body)
+    holder["Timestamp"] = int(holder["Timestamp"])
+    params["body"] = json.dumps(body).encode()
+
+
 @pytest.mark.parametrize("epoch_ms", [1_767_225_600_001, 1_767_225_600_999, 1_767_225_600_000])
-def test_timestamps_leave_with_their_milliseconds(epoch_ms):
+@pytest.mark.parametrize("before_call", [cut_to_seconds, lambda **_: None])
+def test_timestamps_leave_with_their_milliseconds(epoch_ms, before_call):
     settings = ClientSettings("us-east-1", identity=IdentitySettings("AKID", Secret("x")))
     api = BotoStreamApi(settings, RetryPolicy(0))
     stream = StreamSettings.from_key("clicks")
     requests = answer_with(api._client(), b'{"ShardIterator":"x","Shards":[]}')
+    api._client().meta.events.register_first("before-call.kinesis", before_call)
     api.get_iterator(stream, "shardId-0", AtTimestamp(epoch_ms))
     api.list_shards(stream, epoch_ms)
     api.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -442,6 +443,7 @@ def in_fork(check: Callable[[], object]) -> str:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # a lock that the fork left held must fail the test, not hang it
         try:
             said = str(check())
         except BaseException as error:  # noqa: BLE001 - the child must not run the tests on
@@ -459,8 +461,14 @@ def test_a_forked_worker_has_connections_of_its_own(api):
     api.describe(CLICKS)
     parents = api._boto
     with api._lock, client_module._clients_lock:  # as if another thread held them just now
-        said = in_fork(lambda: (api.describe(CLICKS).status, api._boto is not parents))
-    assert said == "('ACTIVE', True)"
+        said = in_fork(
+            lambda: (
+                api.describe(CLICKS).status,
+                api._boto is not parents,
+                stream_api(api.settings).describe(CLICKS).status,
+            )
+        )
+    assert said == "('ACTIVE', True, 'ACTIVE')"
 
 
 def test_many_threads_share_one_client(api, aws, clicks):

@@ -7,6 +7,7 @@ from botocore import exceptions as boto
 
 from kinesis_source.aws.failures import (
     CallFacts,
+    aws_text,
     explain,
     mask_access_key,
     quotable_cause,
@@ -220,6 +221,7 @@ def test_the_words_of_a_wrong_signature_are_not_repeated():
     told = explained(error)
     assert told.code == "CREDENTIAL_INVALID"
     assert "T0K3N" not in str(told)
+    assert aws_text(error) == "InvalidSignatureException"
     assert "clock" in told.hint
     assert quotable_cause(error) is None
     assert quotable_cause(refusal("AccessDeniedException")) is not None
