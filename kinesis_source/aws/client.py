@@ -8,7 +8,6 @@ request id.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import threading
 import weakref
@@ -16,7 +15,6 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from botocore import exceptions as boto
-from botocore.config import Config
 
 from kinesis_source.aws.api import (
     IteratorExpiredError,
@@ -25,8 +23,9 @@ from kinesis_source.aws.api import (
     StreamDescription,
 )
 from kinesis_source.aws.clock import ServerClock
+from kinesis_source.aws.connection import connect
 from kinesis_source.aws.credentials import Identity, is_aws_url
-from kinesis_source.aws.decode import guard_body, on_before_parse, page_from_reply
+from kinesis_source.aws.decode import page_from_reply
 from kinesis_source.aws.failures import (
     CallFacts,
     aws_text,
@@ -43,7 +42,7 @@ from kinesis_source.aws.shapes import (
     named,
     shard_of,
 )
-from kinesis_source.aws.timestamps import from_epoch_ms, keep_milliseconds, note_timestamps
+from kinesis_source.aws.timestamps import from_epoch_ms
 from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.model.positions import Position
 from kinesis_source.model.shards import Shard
@@ -54,9 +53,6 @@ __all__ = ["BotoStreamApi", "stream_api"]
 _T = TypeVar("_T")
 _Mapped = dict[str, Callable[[Exception], Exception]]
 
-# More than the threads that one process reads with: a connection that waits for a place in the pool
-# is thrown away and made anew by urllib3.
-_CONNECTIONS: Final = 50
 # AWS's most for one page of ListShards.
 _SHARDS_PER_PAGE: Final = 1_000
 # A token lives 300 s; 20,000 shards take 20 pages.
@@ -326,56 +322,12 @@ class BotoStreamApi:
             return client
         with self._lock:
             if self._boto is None:
-                self._boto = self._make_client()
+                self._boto = connect(self.identity.session, self.settings, self._on_reply)
             return self._boto
-
-    def _make_client(self) -> Any:
-        settings = self.settings
-        try:
-            client = self.identity.session.create_client(
-                "kinesis",
-                region_name=settings.region,
-                endpoint_url=settings.endpoint_url,
-                config=_config(settings),
-            )
-        # botocore raises ValueError for a URL it cannot read.
-        except (boto.BotoCoreError, ValueError) as error:
-            raise ServiceError(
-                "SERVICE_ENDPOINT",
-                f"No client can be made for region {settings.region!r} and endpoint "
-                f"{self._endpoint_text()}: {error}.",
-                "Check region and endpointUrl.",
-            ) from error
-        events = client.meta.events
-        events.register("before-parse.kinesis", guard_body)
-        events.register("before-parse.kinesis.GetRecords", on_before_parse)
-        events.register("before-parameter-build.kinesis", note_timestamps)
-        events.register("before-call.kinesis", keep_milliseconds)
-        events.register("after-call.kinesis", self._on_reply)
-        return client
 
     def _on_reply(self, parsed: dict[str, Any], **_: Any) -> None:
         headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         self._clock.observe(headers.get("date"))
-
-
-def _config(settings: ClientSettings) -> Config:
-    return Config(
-        # One try: RetryPolicy counts and budgets all others.
-        retries={"total_max_attempts": 1},
-        connect_timeout=settings.connect_timeout_ms / 1000,
-        read_timeout=settings.read_timeout_ms / 1000,
-        max_pool_connections=_CONNECTIONS,
-        tcp_keepalive=True,
-        user_agent_extra=f"kinesis-source/{_version()}",
-    )
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("kinesis-source")
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree or a zip
-        return "unknown"
 
 
 def _refused(error: Exception) -> PositionRefusedError:

@@ -1,0 +1,86 @@
+"""The botocore client for Kinesis, with what this source changes in it.
+
+Runs on driver and executors. botocore signs, finds the endpoint and speaks HTTP; retries are
+:mod:`kinesis_source.aws.retry`'s, GetRecords bodies :mod:`kinesis_source.aws.decode`'s.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from typing import Any, Final
+
+import botocore.session
+from botocore import exceptions as boto
+from botocore.config import Config
+
+from kinesis_source.aws.decode import guard_body, on_before_parse
+from kinesis_source.aws.timestamps import keep_milliseconds, note_timestamps
+from kinesis_source.errors import ServiceError
+from kinesis_source.options.settings import ClientSettings
+
+__all__ = ["connect"]
+
+# More than the threads that one process reads with: a connection that waits for a place in the pool
+# is thrown away and made anew by urllib3.
+_CONNECTIONS: Final = 50
+
+
+def connect(
+    session: botocore.session.Session, settings: ClientSettings, on_reply: Callable[..., None]
+) -> Any:
+    """Make a client; nothing is sent yet.
+
+    Parameters
+    ----------
+    session : botocore.session.Session
+    settings : ClientSettings
+    on_reply : callable
+        Handler of botocore's ``after-call``: sees each reply, refusals too.
+
+    Raises
+    ------
+    ServiceError
+        ``[SERVICE_ENDPOINT]`` if region or endpoint are no such thing.
+    """
+    try:
+        client = session.create_client(
+            "kinesis",
+            region_name=settings.region,
+            endpoint_url=settings.endpoint_url,
+            config=_config(settings),
+        )
+    # botocore raises ValueError for a URL it cannot read.
+    except (boto.BotoCoreError, ValueError) as error:
+        raise ServiceError(
+            "SERVICE_ENDPOINT",
+            f"No client can be made for region {settings.region!r} and endpoint "
+            f"{settings.endpoint_url or 'AWS'}: {error}.",
+            "Check region and endpointUrl.",
+        ) from error
+    events = client.meta.events
+    events.register("before-parse.kinesis", guard_body)
+    events.register("before-parse.kinesis.GetRecords", on_before_parse)
+    events.register("before-parameter-build.kinesis", note_timestamps)
+    events.register("before-call.kinesis", keep_milliseconds)
+    events.register("after-call.kinesis", on_reply)
+    return client
+
+
+def _config(settings: ClientSettings) -> Config:
+    return Config(
+        # One try: RetryPolicy counts and budgets all others.
+        retries={"total_max_attempts": 1},
+        connect_timeout=settings.connect_timeout_ms / 1000,
+        read_timeout=settings.read_timeout_ms / 1000,
+        max_pool_connections=_CONNECTIONS,
+        tcp_keepalive=True,
+        user_agent_extra=f"kinesis-source/{_version()}",
+    )
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("kinesis-source")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree or a zip
+        return "unknown"
