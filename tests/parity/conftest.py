@@ -54,7 +54,7 @@ def emulator_witness(own_emulator: Emulator) -> Witness:
         owner = own_emulator.account(account)
         return owner.create_role(name, trusts=[_ACCOUNT], external_id=external_id).arn
 
-    return Witness("emulator", _ACCOUNT, _REGION, connect, make_role)
+    return Witness("emulator", own_emulator.endpoint_url, _ACCOUNT, _REGION, connect, make_role)
 
 
 @pytest.fixture(scope="session")
@@ -74,5 +74,10 @@ def localstack_witness(localstack: LocalStack) -> Witness:
         return str(reply["Role"]["Arn"])
 
     return Witness(
-        "localstack", localstack.account, localstack.region, localstack.client, make_role
+        "localstack",
+        localstack.endpoint_url,
+        localstack.account,
+        localstack.region,
+        localstack.client,
+        make_role,
     )

@@ -1,7 +1,7 @@
 """Run LocalStack in this process, on loopback only.
 
-Runs under the Python of ``.localstack/venv`` (see :mod:`localstack_harness.install`), started by
-:mod:`localstack_harness.host` with LocalStack's settings in the environment. Ends on SIGTERM, and
+Runs under the Python of ``.localstack/venv`` (see ``install.py``), started by
+``host.py`` with LocalStack's settings in the environment. Ends on SIGTERM, and
 when its standard input closes: that is how it learns that whoever started it is gone.
 """
 

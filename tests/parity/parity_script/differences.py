@@ -35,6 +35,13 @@ class Difference:
 
 
 DIFFERENCES: dict[str, Difference] = {
+    "the_hash_key_where_the_second_of_two_shards_starts": Difference(
+        emulator=0,
+        localstack=-1,
+        documentation="CreateStream does not say how the hash keys are shared out. Shown as the "
+        "distance to 2^127; on both witnesses the ranges meet and cover everything.",
+        right="undecided",
+    ),
     "shards_that_were_open_at_the_trim_horizon": Difference(
         emulator=["0"],
         localstack=["0", "1", "2"],

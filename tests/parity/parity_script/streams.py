@@ -104,6 +104,12 @@ def new_shards_share_the_hash_keys_without_gap(witness: Witness) -> object:
 
 
 @observation
+def the_hash_key_where_the_second_of_two_shards_starts(witness: Witness) -> object:
+    second = witness.stream(shards=2).shards()[1]
+    return hash_range(second)[0] - 2**127
+
+
+@observation
 def shards_are_listed_in_pages(witness: Witness) -> object:
     stream = witness.stream(shards=5)
     page = stream.client.list_shards(StreamName=stream.name, MaxResults=2)

@@ -39,7 +39,8 @@ class Witness:
     Parameters
     ----------
     name : str
-        The key of its column in :mod:`parity_script.differences`.
+        Its column in :mod:`~.differences`.
+    endpoint_url : str
     account, region : str
         Of callers that name none.
     connect : Connect
@@ -48,6 +49,7 @@ class Witness:
     """
 
     name: str
+    endpoint_url: str
     account: str
     region: str
     connect: Connect
