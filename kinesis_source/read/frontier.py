@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
 from kinesis_source.aws.api import PositionRefusedError, StreamApi
-from kinesis_source.errors import StreamError
+from kinesis_source.errors import OptionError, StreamError
 from kinesis_source.model.offsets import StreamPosition
-from kinesis_source.model.positions import END, TRIM_HORIZON, AtTimestamp, Position
+from kinesis_source.model.positions import END, AtTimestamp, Position
 from kinesis_source.model.shards import HASH_KEY_MAX, Lineage, Shard, covers
 from kinesis_source.options.settings import LATEST, InitialPosition, ReadSettings, StreamSettings
 from kinesis_source.read.probe import Outcome, ShardProbe
@@ -87,6 +87,10 @@ class StreamFrontier:
         self._listing_is_due = False
         return self._lineage
 
+    def list_at_next_poll(self) -> None:
+        """Do not wait for the fetch interval: shards are missing in the last listing."""
+        self._listing_is_due = True
+
     def _with_sticky_closes(self, shards: tuple[Shard, ...]) -> tuple[Shard, ...]:
         """Keep a shard closed that an older listing showed closed: shards never open again."""
         if self._lineage is None:
@@ -110,27 +114,43 @@ class StreamFrontier:
 
         Raises
         ------
+        OptionError
+            ``[OPTION_RANGE]`` if the start lies in the future.
         StreamError
             ``[STREAM_LISTING]`` if no listing without holes could be had in time.
         """
-        if initial is LATEST:
-            # The clock first: a moment before the listing is safe, one after it is not.
-            at: Position = AtTimestamp(self._api.now_ms())
-            shards = self._complete_listing(lambda: self._list().open_shards)
-        elif isinstance(initial, AtTimestamp):
-            at = initial
-            shards = self._complete_listing(lambda: self._open_at(initial.epoch_ms))
+        at = AtTimestamp(self._api.now_ms()) if initial is LATEST else initial
+        if isinstance(at, AtTimestamp):
+            # The shards open at the very moment, not those open now: one that is closed since may
+            # have got records.
+            epoch_ms = at.epoch_ms
+            shards = self._complete_listing(lambda: self._open_at(epoch_ms))
         else:
-            at = TRIM_HORIZON
             shards = self._complete_listing(lambda: self._list().roots)
         return StreamPosition(created_ms, {shard.shard_id: at for shard in shards})
 
     def _open_at(self, epoch_ms: int) -> tuple[Shard, ...]:
         lineage = self._list()
         try:
-            return self._api.list_shards(self._stream, open_at_ms=epoch_ms)
+            found = self._api.list_shards(self._stream, open_at_ms=epoch_ms)
         except PositionRefusedError:
+            self._refuse_future(epoch_ms)
             return lineage.roots  # older than the retention
+        # The moment may be older than the retention, or than the stream: where no shard of then is
+        # listed any more, the oldest that are listed took over.
+        begun = {shard.shard_id for shard in found}
+        begun |= lineage.ancestors(begun)
+        return found + tuple(shard for shard in lineage.roots if shard.shard_id not in begun)
+
+    def _refuse_future(self, epoch_ms: int) -> None:
+        now_ms = self._api.now_ms()
+        if epoch_ms > now_ms:
+            raise OptionError(
+                "OPTION_RANGE",
+                f"Option 'initialPosition' lies {epoch_ms - now_ms} ms in the future of AWS's "
+                f"clock for stream {self._stream.key!r}.",
+                "Write a time that has passed, or 'latest'.",
+            )
 
     def _complete_listing(self, shards: Callable[[], tuple[Shard, ...]]) -> tuple[Shard, ...]:
         """List until the starting shards cover every hash key: each record has one of them."""
@@ -170,7 +190,7 @@ class StreamFrontier:
             self._due_s[probe.shard_id] = now_s + self._pause_s(probe, outcome)
             if outcome is Outcome.UNLISTED_END:
                 self._close_if_listed(probe)
-            elif probe.bound is END and self._not_after_ms is None:
+            elif probe.bound is END:
                 self._listing_is_due = True  # children are wanted
         return {shard_id: self._probes[shard_id].bound for shard_id in readable}
 

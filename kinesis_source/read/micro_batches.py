@@ -18,7 +18,7 @@ from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import TRIM_HORIZON
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.frontier import StreamFrontier
-from kinesis_source.read.planner import plan_end, readable_shards
+from kinesis_source.read.planner import awaits_children, plan_end, readable_shards
 
 __all__ = ["MicroBatchPlanner"]
 
@@ -185,7 +185,7 @@ class MicroBatchPlanner:
         last, progress_s = start, self._monotonic()
         while True:
             end = self._look(start)
-            if all(frontier.is_exhausted for frontier in self._frontiers.values()):
+            if self._is_all_known(end):
                 return end
             if end != last:
                 last, progress_s = end, self._monotonic()
@@ -197,6 +197,17 @@ class MicroBatchPlanner:
                     "Start the query again; if it stays, look at the streams' iterator age.",
                 )
             self._wait_for_poll(progress_s + STALL_S)
+
+    def _is_all_known(self, end: StreamOffset) -> bool:
+        """Say whether nothing is left to look for, children that a listing hides included."""
+        is_known = True
+        for key, frontier in self._frontiers.items():
+            if awaits_children(end.streams[key].shards, frontier.lineage()):
+                frontier.list_at_next_poll()
+                is_known = False
+            elif not frontier.is_exhausted:
+                is_known = False
+        return is_known
 
     def _set_target(self, not_after_ms: int | None) -> None:
         self._not_after_ms = not_after_ms

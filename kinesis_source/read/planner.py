@@ -20,7 +20,7 @@ from kinesis_source.model.positions import END, TRIM_HORIZON, Position, is_ahead
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.model.shards import Lineage, Shard
 
-__all__ = ["group_ranges", "plan_end", "plan_ranges", "readable_shards"]
+__all__ = ["awaits_children", "group_ranges", "plan_end", "plan_ranges", "readable_shards"]
 
 Positions = Mapping[str, Position]
 
@@ -108,6 +108,22 @@ def plan_end(start: Positions, lineage: Lineage, bounds: Positions) -> dict[str,
         if position is END and _is_succeeded(shard_id, end, passed, lineage):
             del end[shard_id]
     return end
+
+
+def awaits_children(positions: Positions, lineage: Lineage) -> bool:
+    """Say whether a finished shard's children are not all listed yet.
+
+    Parameters
+    ----------
+    positions : mapping of shard id to Position
+        Of an offset: finished shards leave it when their children have come into it.
+    lineage : Lineage
+        A later listing.
+    """
+    return any(
+        position is END and shard_id in lineage and not lineage.children_cover(shard_id)
+        for shard_id, position in positions.items()
+    )
 
 
 def _is_succeeded(shard_id: str, positions: Positions, passed: set[str], lineage: Lineage) -> bool:

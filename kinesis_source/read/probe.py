@@ -98,6 +98,14 @@ class ShardProbe:
         """Look once: at most one GetShardIterator and two GetRecords, the second with Limit 1."""
         if self.bound is END or self.is_exhausted:
             return Outcome.TIP
+        try:
+            return self._look()
+        except IteratorExpiredError:
+            # Too old at its first use: the machine slept, or a call was repeated for minutes.
+            self._iterator = None
+            return Outcome.UNANSWERED
+
+    def _look(self) -> Outcome:
         if self._leap_first:
             self._leap_first = self._leap()
             self._walk_next = not self._leap_first
@@ -117,7 +125,7 @@ class ShardProbe:
     def _walk(self) -> Outcome:
         self._walk_next = False
         limit = max(1, min(LARGEST_LIMIT, int(WALK_BYTES / self._record_bytes)))
-        page = self._page_behind_bound(limit)
+        page, is_iterator_new = self._page_behind_bound(limit)
         self.millis_behind_latest = page.millis_behind_latest
         if len(page):
             self._learn_size(page)
@@ -136,7 +144,8 @@ class ShardProbe:
         if not len(page):
             return Outcome.UNANSWERED
         if self._search_until_ms is None:
-            self._leap_first = self._leap()
+            # One GetShardIterator a poll: after a new one the leap is left to the next poll.
+            self._leap_first = is_iterator_new or self._leap()
         return Outcome.MORE
 
     def _at_tip(self, page: Page) -> Outcome:
@@ -147,16 +156,17 @@ class ShardProbe:
             return Outcome.TIP if self.is_exhausted else Outcome.MORE
         return Outcome.TIP
 
-    def _page_behind_bound(self, limit: int) -> Page:
+    def _page_behind_bound(self, limit: int) -> tuple[Page, bool]:
+        """Return a page, and whether it took a new iterator."""
         if self._monotonic() - self._iterator_since_s > ITERATOR_LIFE_S:
             self._iterator = None
         if self._iterator is not None:
             try:
-                return self._get_page(self._iterator, limit)
+                return self._get_page(self._iterator, limit), False
             except IteratorExpiredError:
                 self._iterator = None
         iterator = self._api.get_iterator(self._stream, self.shard_id, self.bound)
-        return self._get_page(iterator, limit)
+        return self._get_page(iterator, limit), True
 
     def _get_page(self, iterator: str, limit: int) -> Page:
         return self._api.get_page(self._stream, self.shard_id, iterator, limit)
@@ -167,9 +177,18 @@ class ShardProbe:
         if self._not_after_ms is not None:
             while last >= 0 and page.arrival_ms[last] > self._not_after_ms:
                 last -= 1
-        if last >= 0:
+        if last >= 0 and self._is_begun(page.arrival_ms[: last + 1]):
             self._take(AfterRecord(page.sequence_numbers[last], page.arrival_ms[last]))
         return last < len(page) - 1
+
+    def _is_begun(self, arrival_ms: list[int]) -> bool:
+        """Say whether executors, who look from the start on anew, come to these records at all.
+
+        An iterator of a moment without later records gives what is put next, even if its arrival
+        time lies before that moment; one that is made afterwards skips such records.
+        """
+        start = self.bound
+        return not isinstance(start, AtTimestamp) or max(arrival_ms) >= start.epoch_ms
 
     def _take(self, bound: AfterRecord) -> bool:
         if not is_ahead(bound, self.bound):
@@ -225,8 +244,7 @@ class ShardProbe:
             return Found.UNKNOWN
         for _ in range(UNANSWERED_TRIES):
             if iterator is None:
-                # A closed shard answers so, with thousands of records ahead or none.
-                return Found.NOTHING
+                break
             page = self._get_page(iterator, 1)
             if len(page):
                 return self._take_first(page)

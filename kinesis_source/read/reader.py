@@ -60,6 +60,10 @@ def read_ranges(
         task.stop()
 
 
+class _StoppedError(Exception):
+    """The task is over; ends a thread between two calls."""
+
+
 class _Task:
     def __init__(
         self,
@@ -123,12 +127,16 @@ class _Task:
             self._streams.get(shard_range.stream) or StreamSettings.from_key(shard_range.stream),
             shard_range,
             self._settings,
-            sleep=self._stopped.wait,
+            sleep=self._pause,
         )
         for page in reader.pages():
             for batch in builder.batches(shard_range.shard_id, page):
                 if not self._put(batch):
                     return
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise _StoppedError
 
     def _put(self, item: pa.RecordBatch | BaseException | None) -> bool:
         """Hand on an item; False if the task is over."""

@@ -17,6 +17,7 @@ from kinesis_source.errors import DataLossError, ServiceError
 from kinesis_source.model.positions import END, AfterRecord, Position
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read.pacing import pace_of
 
 __all__ = ["ShardReader"]
 
@@ -24,14 +25,10 @@ logger = logging.getLogger("kinesis_source")
 
 FIRST_LIMIT = 1_000
 """A page of 10,000 on a live shard holds much that came after the bound and is read again."""
-CALL_INTERVAL_S = 0.2
-"""AWS: 5 GetRecords a second and shard, shared with the driver's one."""
-FREE_CALLS = 2
-"""Calls at the start of a range that need no pause: most ranges are one or two pages."""
 DAMAGED_REPLIES = 5
 """Replies without next iterator, and without proof that the shard ended, in a row."""
 STALL_S = 120.0
-"""Empty pages for this long, while a record is known to be ahead."""
+"""Empty pages or expired iterators for this long, while a record is known to be ahead."""
 
 
 class ShardReader:
@@ -75,8 +72,7 @@ class ShardReader:
             else None
         )
         self._damaged = 0
-        self._calls = 0
-        self._next_call_s = 0.0
+        self._pace = pace_of(api, stream.key, shard_range.shard_id)
 
     def pages(self) -> Iterator[Page]:
         """Yield the range's records: pages that are not empty, in order, cut at the end.
@@ -95,12 +91,16 @@ class ShardReader:
         while True:
             if iterator is None:
                 iterator = self._iterator()
-            self._pace()
+            self._wait_for_leave()
+            began_s = self._monotonic()
             try:
                 page = self._api.get_page(self._stream, self._range.shard_id, iterator, limit)
             except IteratorExpiredError:
                 iterator = None
+                self._check_stall(moved_s)
                 continue
+            rate = self._settings.max_fetch_bytes_per_s
+            self._pace.note(page, began_s, self._monotonic(), rate)
             records = self._cut(page)
             if len(records):
                 self._remember(records)
@@ -112,7 +112,7 @@ class ShardReader:
             if iterator is None:
                 self._note_damage()
             elif not len(page):
-                self._check_stall(page, moved_s)
+                self._check_stall(moved_s)
             limit = self._next_limit(page)
 
     # One page
@@ -180,7 +180,8 @@ class ShardReader:
         return self._api.get_iterator(self._stream, self._range.shard_id, self._resume_at)
 
     def _limit(self, wanted: int) -> int:
-        return max(1, min(self._settings.max_records_per_fetch, wanted))
+        most = self._pace.page_records(self._settings.max_fetch_bytes_per_s)
+        return max(1, min(self._settings.max_records_per_fetch, most, wanted))
 
     def _next_limit(self, page: Page) -> int:
         """Choose a Limit that ends a little behind the range's end, by the last page's density."""
@@ -194,12 +195,12 @@ class ShardReader:
         promised = len(page) * left_ms / span_ms
         return self._limit(max(100, int(promised * 1.2) + 1))
 
-    def _pace(self) -> None:
-        self._calls += 1
-        wait_s = self._next_call_s - self._monotonic()
-        if self._calls > FREE_CALLS and wait_s > 0:
+    def _wait_for_leave(self) -> None:
+        wait_s = 1.0
+        while wait_s > 0:
+            wait_s = self._pace.claim(self._monotonic())
+            # Also when nothing is left to wait: a task that was stopped ends here.
             self._sleep(wait_s)
-        self._next_call_s = self._monotonic() + CALL_INTERVAL_S
 
     def _note_damage(self) -> None:
         self._damaged += 1
@@ -218,13 +219,13 @@ class ShardReader:
             _name(self._resume_at),
         )
 
-    def _check_stall(self, page: Page, moved_s: float) -> None:
+    def _check_stall(self, moved_s: float) -> None:
         waited_s = self._monotonic() - moved_s
         if waited_s > STALL_S:
             raise ServiceError(
                 "SERVICE_STALLED",
                 f"Shard {self._range.shard_id!r} of stream {self._stream.key!r} gave only empty "
-                f"pages for {waited_s:.0f} s ({page.millis_behind_latest} ms behind the tip) while "
+                f"pages or expired iterators for {waited_s:.0f} s while "
                 f"{'its end' if self._range.end is END else _name(self._range.end)} is ahead of "
                 f"{_name(self._resume_at)}.",
                 "Spark repeats the task; if it stays, the records may be older than the retention.",

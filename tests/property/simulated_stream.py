@@ -90,7 +90,7 @@ class Nastiness:
     arrival_grain_ms : int
         Arrival times are rounded down to it: many are equal.
     stale_listing : float
-        A listing shows the stream as it was some time ago, up to ``stale_ms``.
+        A listing shows the stream as it was up to ``stale_ms`` ago; never older than the last one.
     stale_ms : int
     child_late_ms : int
         A child may be missing from listings for so long, each child on its own; a closed shard
@@ -181,6 +181,7 @@ class SimulatedStream:
         self.shards: dict[str, SimulatedShard] = {}
         self.hidden: set[str] = set()  # no longer listed: older than the retention
         self.horizon_ms = 0
+        self._as_of_ms = 0
         self.calls: Counter[tuple[str, str]] = Counter()  # (kind, shard id)
         self._payloads: dict[int, bytes] = {}
         # Digits grow by one while the stream lives: as text the larger numbers would sort first.
@@ -309,6 +310,9 @@ class SimulatedStream:
         as_of_ms = self.server_ms
         if self._happens(self.nastiness.stale_listing):
             as_of_ms -= self._draw(self.nastiness.stale_ms)
+        # limit: late, but never older than the listing before. A listing that went back behind a
+        # shard's whole life would bring shards back that an offset has long left behind.
+        as_of_ms = self._as_of_ms = max(self._as_of_ms, as_of_ms)
         listed = list(self._listed(as_of_ms, open_at_ms))
         self.random.shuffle(listed)
         return tuple(listed)
