@@ -7,6 +7,7 @@ also after Ctrl-C.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from contextlib import ExitStack
@@ -77,6 +78,9 @@ def run_demo(screen: Screen, *, watch_s: int = 20, rate: int = 300) -> int:
     """
     check_tools()
     with ExitStack() as stack:
+        # py4j logs each call that Ctrl-C interrupts, with its stack.
+        logging.disable(logging.CRITICAL)
+        stack.callback(logging.disable, logging.NOTSET)
         directory = Path(
             stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="kinesis-demo-", ignore_cleanup_errors=True)
@@ -86,7 +90,7 @@ def run_demo(screen: Screen, *, watch_s: int = 20, rate: int = 300) -> int:
         log = directory / "spark.log"
         screen.say("Starting the embedded Kinesis and a local Spark ...")
         spark = start_spark(directory, log)
-        stack.callback(stop_spark, spark)
+        stack.callback(stop_spark, spark, log)
         try:
             demo = _Demo(screen, spark, aws, rate)
             stack.callback(demo.feeder.stop)
@@ -167,7 +171,8 @@ class _Demo:
     def _watch(self, query: StreamingQuery, watch_s: int) -> None:
         started_s = time.monotonic()
         before = self._look()
-        self._screen.say("\n".join(self._table(before)) + "\n")
+        if not self._screen.is_live:
+            self._screen.say("\n".join(self._table(before)) + "\n")
         is_split = False
         while (now_s := time.monotonic()) < started_s + watch_s:
             if not is_split and now_s >= started_s + watch_s / 2:
@@ -191,10 +196,10 @@ class _Demo:
         latest = newest.selectExpr(
             "date_format(ts, 'HH:mm:ss.SSS')",
             "session_id",
+            "right(shardId, 3)",
+            "regexp_extract(user_agent, '(Firefox|Chrome|Safari)/', 1)",
             "replace(url, 'https://', '')",
             "replace(coalesce(referrer, '-'), 'https://', '')",
-            "regexp_extract(user_agent, '(Firefox|Chrome|Safari)/', 1)",
-            "right(shardId, 3)",
         )
         return _Look(time.monotonic(), rows, [tuple(row) for row in latest.collect()])
 
@@ -211,7 +216,7 @@ class _Demo:
 
     @staticmethod
     def _table(look: _Look) -> list[str]:
-        header = ("ts", "session_id", "url", "referrer", "browser", "shard")
+        header = ("ts", "session_id", "shard", "browser", "url", "referrer")
         return columns(header, look.latest, limit=36)
 
     def _wait_for_rows(self, query: StreamingQuery, wanted: int, limit_s: float) -> None:

@@ -7,10 +7,10 @@ and named only if something failed.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -104,7 +104,6 @@ def start_spark(directory: Path, log: Path) -> SparkSession:
         os.environ.pop(name, None)
     # Else the workers run the system's Python, where neither this package nor pyarrow may be.
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)
 
     from pyspark.sql import SparkSession
 
@@ -113,8 +112,12 @@ def start_spark(directory: Path, log: Path) -> SparkSession:
         builder = builder.config(key, value)
     builder = builder.config("spark.local.dir", str(directory))
     builder = builder.config("spark.sql.warehouse.dir", str(directory / "warehouse"))
+    on_interrupt = signal.getsignal(signal.SIGINT)
     with _output_to(log):
         spark = builder.getOrCreate()
+    if threading.current_thread() is threading.main_thread():
+        # PySpark's own handler calls the JVM, which fails loudly in the midst of another call.
+        signal.signal(signal.SIGINT, on_interrupt)
     spark.sparkContext.setLogLevel("ERROR")
     return spark
 
@@ -139,11 +142,17 @@ def _output_to(path: Path) -> Iterator[None]:
             os.close(copy)
 
 
-def stop_spark(spark: SparkSession) -> None:
+def stop_spark(spark: SparkSession, log: Path) -> None:
     """Stop all queries and the session, in bounded time.
 
     On a thread of its own: after Ctrl-C in the midst of a call to the JVM, this thread's connection
-    would give the answer to that call.
+    would give the answer to that call. PySpark's accumulator server prints a stack when tasks are
+    cut off, which goes to the log.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    log : pathlib.Path
     """
 
     def stop() -> None:
@@ -151,7 +160,9 @@ def stop_spark(spark: SparkSession) -> None:
             query.stop()
         spark.stop()
 
-    within(_STOP_S, stop)
+    with _output_to(log):
+        within(_STOP_S, stop)
+        sys.stderr.flush()
 
 
 def within(limit_s: float, work: Callable[[], None]) -> bool:
