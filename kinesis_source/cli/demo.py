@@ -169,9 +169,11 @@ class _Demo:
         return self._sum_up()
 
     def _watch(self, query: StreamingQuery, watch_s: int) -> None:
-        started_s = time.monotonic()
         before = self._look()
-        if not self._screen.is_live:
+        started_s = before.at_s
+        if self._screen.is_live:
+            self._screen.draw(self._table(before))
+        else:
             self._screen.say("\n".join(self._table(before)) + "\n")
         is_split = False
         while (now_s := time.monotonic()) < started_s + watch_s:
