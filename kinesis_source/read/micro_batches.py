@@ -189,7 +189,7 @@ class MicroBatchPlanner:
                 return end
             if end != last:
                 last, progress_s = end, self._monotonic()
-            elif self._monotonic() - progress_s > STALL_S:
+            elif self._monotonic() >= progress_s + STALL_S:
                 raise OffsetError(
                     "OFFSET_STALLED",
                     f"For {STALL_S:.0f} s AWS showed neither a new record nor the end of what is "

@@ -75,7 +75,8 @@ class Engine:
         """Ask for the next offset and run the batch; say whether there was one."""
         start_text = self.ends[-1] if self.ends else self.initial_text()
         start = _offset(start_text)
-        behind, calls = self.unread(), Counter(self.stream.calls)
+        behind = self.unread() if self.ends else {}
+        calls = Counter(self.stream.calls)
         end = self.planner.next_offset(start)
         for shard_id in behind:
             self.looks[shard_id] += self.stream.calls["page", shard_id] - calls["page", shard_id]

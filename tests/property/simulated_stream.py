@@ -331,11 +331,20 @@ class SimulatedStream:
                 shard.shard_id, shard.parents, shard.first_hash_key, shard.last_hash_key, is_closed
             )
 
-    def get_iterator(self, stream: StreamSettings, shard_id: str, position: Position) -> str:
+    def get_iterator(
+        self,
+        stream: StreamSettings,
+        shard_id: str,
+        position: Position,
+        *,
+        inclusive: bool = False,
+    ) -> str:
         self._call("iterator", shard_id)
         if isinstance(position, AtTimestamp) and position.epoch_ms > self.server_ms:
             raise PositionRefusedError("in the future")
         index = self.shards[shard_id].index_behind(position)
+        if inclusive and isinstance(position, AfterRecord):
+            index -= 1
         return self._token(shard_id, index, "moment" if isinstance(position, AtTimestamp) else "")
 
     def get_page(self, stream: StreamSettings, shard_id: str, iterator: str, limit: int) -> Page:

@@ -39,7 +39,17 @@ class ScriptedApi:
         self.positions: list[Position] = []
         self.limits: list[int] = []
 
-    def get_iterator(self, stream: StreamSettings, shard_id: str, position: Position) -> str:
+    def now_ms(self) -> int:
+        return 1_000  # the records are young: ten times their number is their arrival
+
+    def get_iterator(
+        self,
+        stream: StreamSettings,
+        shard_id: str,
+        position: Position,
+        *,
+        inclusive: bool = False,
+    ) -> str:
         self.positions.append(position)
         return "first"
 

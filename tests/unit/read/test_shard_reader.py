@@ -129,7 +129,7 @@ def test_no_record_for_two_minutes_is_an_error_and_not_a_hang(reply) -> None:
         ServiceError,
         match=re.escape("[SERVICE_STALLED] Shard 'a' of stream 'clicks' gave only empty pages or")
         + " expired iterators for 120 s while sequence number 5 is ahead of "
-        + re.escape("AtTimestamp(epoch_ms=5)."),
+        + re.escape(f"{AtTimestamp(5)!r}."),
     ):
         numbers(made)
     assert 120 < clock.now_s - began_s < 122
