@@ -43,6 +43,7 @@ _READ_FIELDS: Final = {
     "shardFetchInterval": "shard_fetch_interval_ms",
     "pollInterval": "poll_interval_ms",
     "maxRecordsPerFetch": "max_records_per_fetch",
+    "maxFetchRate": "max_fetch_bytes_per_s",
     "shardsPerTask": "shards_per_task",
 }
 

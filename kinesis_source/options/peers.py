@@ -41,7 +41,7 @@ _PREFETCH = "nothing is fetched ahead of a batch: executors read what the batch 
 _COMMITS = "batch ends are kept in Spark's own checkpoint"
 _RETRIES = "calls are repeated until 'retryBudget' is spent"
 _PROBES = "the driver looks at all shards side by side and decides itself"
-_PACING = "executors read as fast as the shard's limits allow; the driver's pace is 'pollInterval'"
+_PACING = "executors pace themselves by 'maxFetchRate', the driver by 'pollInterval'"
 _INTERNAL = "it tunes the inside of another connector"
 _SINK = "it belongs to writing, and this query reads"
 _RAW = "rows carry the bytes as they came; parse column 'data' with Spark's own functions"
@@ -63,7 +63,6 @@ NO_EFFECT: Final[tuple[PeerOption, ...]] = (
     ),
     *_each(_FAN_OUT, "Databricks, awslabs", "consumerName"),
     *_each(_FAN_OUT, "awslabs", "subscribeToShard.timeoutSec", "subscribeToShard.maxRetries"),
-    *_each("each shard is read at the full rate that Kinesis allows", "Databricks", "maxFetchRate"),
     *_each(
         _PREFETCH,
         "Databricks",

@@ -154,6 +154,8 @@ class ReadSettings:
         Time between two looks of the driver at a shard.
     max_records_per_fetch : int
         1 to 10,000; largest Limit of a GetRecords call.
+    max_fetch_bytes_per_s : int or None
+        What executors read of one shard in a second; None: as fast as replies come.
     shards_per_task : int
         How many shards one Spark task reads side by side.
     """
@@ -165,6 +167,7 @@ class ReadSettings:
     shard_fetch_interval_ms: int = 10_000
     poll_interval_ms: int = 1_000
     max_records_per_fetch: int = 10_000
+    max_fetch_bytes_per_s: int | None = 2_000_000
     shards_per_task: int = 5
 
 

@@ -21,6 +21,7 @@ from kinesis_source.options.start import read_initial_position, read_timestamp
 from kinesis_source.options.streams import read_region, read_stream_arns, read_stream_names
 from kinesis_source.options.values import (
     Boolean,
+    ByteRate,
     Choice,
     Duration,
     Integer,
@@ -188,6 +189,15 @@ OPTIONS: Final[tuple[Option, ...]] = (
             Synonym("executor.maxRecordPerRead", "Qubole"),
             Synonym("maxRecordPerRead", "Glue"),
         ),
+    ),
+    Option(
+        "maxFetchRate",
+        "Reading",
+        ByteRate(),
+        "How many MB (10^6 bytes) a second executors read of one shard. Kinesis allows 2.1 for all"
+        " consumers together and refuses calls beyond it for seconds; lower it where others read"
+        " the same shards. `0` or `unlimited`: as fast as replies come, for an emulator.",
+        default="2.0",
     ),
     Option(
         "pollInterval",

@@ -69,6 +69,7 @@ def test_every_option_reaches_its_field() -> None:
         consumerMode="polling",
         shardsPerTask="7",
         maxRecordsPerFetch="500",
+        maxFetchRate="1.5",
         pollInterval="250ms",
         shardFetchInterval="1 minute",
         roleArn="arn:aws:iam::123456789012:role/reader",
@@ -90,6 +91,7 @@ def test_every_option_reaches_its_field() -> None:
     assert read.initial_position is TRIM_HORIZON
     assert (read.fail_on_data_loss, read.deaggregate) == (False, False)
     assert (read.shards_per_task, read.max_records_per_fetch) == (7, 500)
+    assert read.max_fetch_bytes_per_s == 1_500_000
     assert (read.poll_interval_ms, read.shard_fetch_interval_ms) == (250, 60_000)
     assert (identity.access_key, identity.secret_key) == ("AKIAIOSFODNN7EXAMPLE", Secret(SECRET))
     assert identity.session_token == Secret("token")
@@ -196,8 +198,8 @@ def test_each_unsupported_option_says_what_to_use(peer: object) -> None:
 
 def test_warnings_go_to_the_log_by_default(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "kinesis_source"):
-        parse_options({"streamName": "orders", "region": "us-east-1", "maxFetchRate": "2.0"})
-    assert "maxFetchRate" in caplog.text
+        parse_options({"streamName": "orders", "region": "us-east-1", "maxPartitions": "9"})
+    assert "maxPartitions" in caplog.text
 
 
 def test_what_spark_adds_is_passed_over() -> None:
@@ -299,6 +301,10 @@ def test_two_different_secrets_are_a_conflict_that_shows_neither() -> None:
         ({"shardsPerTask": "٣"}, "OPTION_VALUE", "whole number"),
         ({"maxRecordsPerFetch": "10001"}, "OPTION_RANGE", "default (10000)"),
         ({"maxRecordPerRead": "0"}, "OPTION_RANGE", "'maxRecordPerRead'"),
+        ({"maxFetchRate": "2 MB/s"}, "OPTION_VALUE", "without a unit"),
+        ({"maxFetchRate": "-1"}, "OPTION_VALUE", "'unlimited', got '-1'"),
+        ({"maxFetchRate": "3"}, "OPTION_RANGE", "0.01 to 2.1, unlimited, got '3'"),
+        ({"maxFetchRate": "0.000000001"}, "OPTION_RANGE", "0.01 to 2.1"),
         ({"pollInterval": "30"}, "OPTION_VALUE", "number without unit, got '30'"),
         ({"pollInterval": "soon"}, "OPTION_VALUE", "number with a unit, got 'soon'"),
         ({"pollInterval": "5 parsecs"}, "OPTION_VALUE", "got '5 parsecs'"),
@@ -328,11 +334,17 @@ def test_the_machines_clock_is_asked_by_default() -> None:
         )
 
 
+@pytest.mark.parametrize("text", ["0", "0.00", "unlimited", "UNLIMITED"])
+def test_a_fetch_rate_of_zero_or_unlimited_is_none(text: str) -> None:
+    assert settings_of(maxFetchRate=text).read.max_fetch_bytes_per_s is None
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [
         ("shardsPerTask", ["1", "1000"]),
         ("maxRecordsPerFetch", ["1", "10000"]),
+        ("maxFetchRate", ["0.01", "2.1"]),
         ("pollInterval", ["200ms", "0.2 seconds", "5 minutes"]),
         ("shardFetchInterval", ["100 millis", "1 hour"]),
         ("retryBudget", ["100ms", "1d"]),
