@@ -24,7 +24,13 @@ from kinesis_source.aws.api import (
     PositionRefusedError,
     StreamDescription,
 )
-from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, AtTimestamp, Position
+from kinesis_source.model.positions import (
+    TRIM_HORIZON,
+    AfterRecord,
+    AtTimestamp,
+    OldestSince,
+    Position,
+)
 from kinesis_source.model.shards import HASH_KEY_MAX, Shard
 from kinesis_source.options.settings import StreamSettings
 
@@ -142,7 +148,7 @@ class SimulatedShard:
 
     def index_behind(self, position: Position) -> int:
         """Return the index of the first record behind a position; the length if there is none."""
-        if position is TRIM_HORIZON:
+        if position is TRIM_HORIZON or isinstance(position, OldestSince):
             return 0
         if isinstance(position, AtTimestamp):
             found = (i for i, ms in enumerate(self.arrivals) if ms >= position.epoch_ms)
