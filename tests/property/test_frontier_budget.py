@@ -171,7 +171,7 @@ def test_polling_1000_idle_shards_side_by_side_stays_quick() -> None:
     start = StreamOffset.from_json(json.loads(engine.ends[-1]))
     began_s = time.perf_counter()
     assert engine.planner.next_offset(start) is start
-    assert time.perf_counter() - began_s < 3
+    assert time.perf_counter() - began_s < 10  # 0.3 s on two idle cores
     assert sum(count for (kind, _), count in stream.calls.items() if kind == "page") >= 1_000
     assert not any(kind == "iterator" for kind, _ in stream.calls)
     engine.planner.close()
