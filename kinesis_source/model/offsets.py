@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kinesis_source.errors import OffsetError
-from kinesis_source.model.positions import Position, position_from_json, position_to_json
+from kinesis_source.model.positions import Position, position_from_json, position_to_json, quoted
 
 __all__ = ["OFFSET_VERSION", "StreamOffset", "StreamPosition"]
 
@@ -92,18 +92,19 @@ class StreamOffset:
         if document["v"] > OFFSET_VERSION:
             raise OffsetError(
                 "OFFSET_NEWER_VERSION",
-                f"The checkpoint's offset has version {document['v']}; "
+                f"The checkpoint's offset has version {quoted(document['v'])}; "
                 f"this release reads versions up to {OFFSET_VERSION}.",
                 "Run the query with the release that wrote the checkpoint, or a later one.",
             )
         unknown = set(document) - {"v", "streams", "start", "initial"}
         if document["v"] != OFFSET_VERSION or unknown or "streams" not in document:
             raise _unreadable("it has unknown or missing fields", document)
-        start = document.get("start")
+        if document.get("initial", True) is not True:
+            raise _unreadable("its field 'initial' is not true", document)
         return cls(
             streams=_streams_from_json(document["streams"]),
-            start=None if start is None else _streams_from_json(start),
-            is_initial=document.get("initial") is True,
+            start=_streams_from_json(document["start"]) if "start" in document else None,
+            is_initial="initial" in document,
         )
 
 
@@ -149,6 +150,6 @@ def _is_whole_number(value: Any) -> bool:
 def _unreadable(reason: str, value: Any) -> OffsetError:
     return OffsetError(
         "OFFSET_UNREADABLE",
-        f"The checkpoint's offset cannot be read: {reason}: {str(value)[:200]!r}.",
+        f"The checkpoint's offset cannot be read: {reason}: {quoted(value)}.",
         _RESTORE,
     )

@@ -20,7 +20,7 @@ Sequence numbers are decimal strings of up to 129 digits. They compare as intege
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from kinesis_source.errors import OffsetError
 
 __all__ = [
     "END",
+    "LAST_EPOCH_MS",
     "LOST",
     "TRIM_HORIZON",
     "AfterRecord",
@@ -38,12 +39,18 @@ __all__ = [
     "complete_at_ms",
     "is_ahead",
     "is_finished",
+    "is_later",
     "position_from_json",
     "position_to_json",
+    "quoted",
+    "with_completeness",
 ]
 
 # Kinesis API model, shape SequenceNumber: 0|([1-9]\d{0,128})
 _SEQUENCE_NUMBER = re.compile(r"0|[1-9][0-9]{0,128}")
+
+LAST_EPOCH_MS: Final = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z: later moments have no datetime, so no call could be made with one."""
 
 
 class Marker(Enum):
@@ -144,6 +151,15 @@ def is_ahead(position: Position, of: Position) -> bool:
     return True
 
 
+def is_later(position: Position, of: Position) -> bool:
+    """Say whether a position is ahead of another one, or the same place known whole for longer."""
+    if is_ahead(position, of):
+        return True
+    if is_finished(position) or is_finished(of) or is_ahead(of, position):
+        return False
+    return (complete_at_ms(position) or 0) > (complete_at_ms(of) or 0)
+
+
 def complete_at_ms(position: Position) -> int | None:
     """Return the last moment at which nothing behind a position was known to be gone.
 
@@ -154,6 +170,18 @@ def complete_at_ms(position: Position) -> int | None:
     if isinstance(position, AfterRecord):
         return max(position.arrival_ms, position.complete_ms or 0)
     return position.complete_ms if isinstance(position, AtTimestamp) else None
+
+
+def with_completeness(position: Position, complete_ms: int) -> Position:
+    """Return a position with a later moment at which nothing behind it was gone.
+
+    Finished shards stay as they are.
+    """
+    if is_finished(position) or complete_ms <= (complete_at_ms(position) or 0):
+        return position
+    if isinstance(position, AtTimestamp | AfterRecord):
+        return replace(position, complete_ms=complete_ms)
+    return OldestSince(complete_ms)
 
 
 def position_to_json(position: Position) -> Any:
@@ -188,7 +216,7 @@ def position_from_json(value: Any) -> Position:
             return position
     raise OffsetError(
         "OFFSET_POSITION",
-        f"The offset holds {str(value)[:200]!r} where a shard's position belongs.",
+        f"The offset holds {quoted(value)} where a shard's position belongs.",
         "Restore the checkpoint from a copy, or start the query with a new checkpoint directory.",
     )
 
@@ -208,5 +236,14 @@ def _position_from_object(value: dict[str, Any]) -> Position | None:
     return None
 
 
+def quoted(value: Any) -> str:
+    """Return any JSON value as it may stand in a message: quoted and cut."""
+    try:
+        return repr(str(value)[:200])
+    # Nested too deeply, or an integer of more digits than Python turns into text.
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__} too large to show"
+
+
 def _is_epoch_ms(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LAST_EPOCH_MS

@@ -14,10 +14,17 @@ from concurrent.futures import Executor
 from kinesis_source.aws.api import PositionRefusedError, StreamApi
 from kinesis_source.errors import OptionError, StreamError
 from kinesis_source.model.offsets import StreamPosition
-from kinesis_source.model.positions import END, AtTimestamp, Position
+from kinesis_source.model.positions import (
+    END,
+    LOST,
+    AtTimestamp,
+    Position,
+    is_finished,
+    with_completeness,
+)
 from kinesis_source.model.shards import HASH_KEY_MAX, Lineage, Shard, covers
 from kinesis_source.options.settings import LATEST, InitialPosition, ReadSettings, StreamSettings
-from kinesis_source.read.probe import Outcome, ShardProbe
+from kinesis_source.read.probe import NOTE_EVERY_MS, Outcome, ShardProbe
 
 __all__ = ["StreamFrontier"]
 
@@ -127,7 +134,8 @@ class StreamFrontier:
             shards = self._complete_listing(lambda: self._open_at(epoch_ms))
         else:
             shards = self._complete_listing(lambda: self._list().roots)
-        return StreamPosition(created_ms, {shard.shard_id: at for shard in shards})
+        whole = with_completeness(at, self._api.now_ms())
+        return StreamPosition(created_ms, {shard.shard_id: whole for shard in shards})
 
     def _open_at(self, epoch_ms: int) -> tuple[Shard, ...]:
         lineage = self._list()
@@ -171,25 +179,32 @@ class StreamFrontier:
 
     # Polls
 
-    def poll(self, readable: Mapping[str, Position]) -> dict[str, Position]:
+    def poll(
+        self, readable: Mapping[str, Position], note_every_ms: int = NOTE_EVERY_MS
+    ) -> dict[str, Position]:
         """Poll the shards whose time has come; return the bounds of all.
 
         Parameters
         ----------
         readable : mapping of shard id to Position
             The shards that may be read, with where the query is in them.
+        note_every_ms : int
+            See ShardProbe.
 
         Returns
         -------
         dict of shard id to Position
+            LOST where AWS knows the shard, or the position in it, no more.
         """
-        self._adopt(readable)
+        self._adopt(readable, note_every_ms)
         now_s = self._polled_at_s = self._monotonic()
         due = [probe for probe in self._open_probes() if self._due_s[probe.shard_id] <= now_s]
         for probe, outcome in zip(due, self._executor.map(ShardProbe.poll, due), strict=True):
             self._due_s[probe.shard_id] = now_s + self._pause_s(probe, outcome)
             if outcome is Outcome.UNLISTED_END:
                 self._close_if_listed(probe)
+            elif outcome is Outcome.GONE:
+                probe.bound = LOST
             elif probe.bound is END:
                 self._listing_is_due = True  # children are wanted
         return {shard_id: self._probes[shard_id].bound for shard_id in readable}
@@ -226,7 +241,7 @@ class StreamFrontier:
         lags = [
             probe.millis_behind_latest
             for probe in self._probes.values()
-            if probe.millis_behind_latest is not None and probe.bound is not END
+            if probe.millis_behind_latest is not None and not is_finished(probe.bound)
         ]
         shards = len(self._lineage) if self._lineage else 0
         closed = sum(shard.is_closed for shard in self._lineage) if self._lineage else 0
@@ -241,10 +256,10 @@ class StreamFrontier:
         return [
             probe
             for probe in self._probes.values()
-            if probe.bound is not END and not probe.is_exhausted
+            if not is_finished(probe.bound) and not probe.is_exhausted
         ]
 
-    def _adopt(self, readable: Mapping[str, Position]) -> None:
+    def _adopt(self, readable: Mapping[str, Position], note_every_ms: int) -> None:
         """Keep one probe for each readable shard, and no other."""
         lineage = self.lineage()
         for shard_id in self._probes.keys() - readable.keys():
@@ -259,6 +274,7 @@ class StreamFrontier:
                     position,
                     monotonic=self._monotonic,
                     not_after_ms=self._not_after_ms,
+                    note_every_ms=note_every_ms,
                 )
                 self._due_s[shard_id] = self._monotonic()
             if self._ends_by_listing(shard_id, lineage):

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.errors import DataLossError, OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
-from kinesis_source.model.positions import TRIM_HORIZON
+from kinesis_source.model.positions import LOST, TRIM_HORIZON, Position
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.frontier import StreamFrontier
 from kinesis_source.read.planner import awaits_children, plan_end, readable_shards
+from kinesis_source.read.trimming import name_position, name_time
 
 __all__ = ["MicroBatchPlanner"]
 
@@ -152,31 +153,56 @@ class MicroBatchPlanner:
     def _advance(self, stream: StreamSettings, start: StreamPosition | None) -> StreamPosition:
         if start is None:
             return self._resolve(stream)  # a stream that was added to the query
-        created_ms = self._describe(stream).created_ms
+        description = self._describe(stream)
+        if start.created_ms != description.created_ms:
+            return self._begin_recreated(stream, start, description.created_ms)
         frontier = self._frontiers[stream.key]
-        if start.created_ms != created_ms:
-            return self._begin_recreated(stream, start, created_ms)
-        bounds = frontier.poll(readable_shards(start.shards, frontier.lineage()))
+        readable = readable_shards(start.shards, frontier.lineage())
+        bounds = frontier.poll(readable, description.retention_ms // 4)
+        lost = sorted(shard_id for shard_id, bound in bounds.items() if bound is LOST)
+        if lost:
+            self._descriptions.pop(stream.key)  # or is it another stream by now?
+            created_ms = self._describe(stream).created_ms
+            if start.created_ms != created_ms:
+                return self._begin_recreated(stream, start, created_ms)
+            self._report_lost(stream, lost, readable)
         # The listing may be newer than the one that the poll was made with, never older.
-        return StreamPosition(created_ms, plan_end(start.shards, frontier.lineage(), bounds))
+        end = plan_end(start.shards, frontier.lineage(), bounds, self._api.now_ms())
+        return StreamPosition(start.created_ms, end)
+
+    def _report_lost(
+        self, stream: StreamSettings, lost: list[str], readable: Mapping[str, Position]
+    ) -> None:
+        places = "; ".join(
+            f"{shard_id!r} behind {name_position(readable[shard_id])}" for shard_id in lost[:10]
+        )
+        more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+        self._report_loss(
+            "DATA_LOSS_SHARD",
+            f"Stream {stream.key!r} knows these shards, or the positions in them, no more: "
+            f"{places}{more}. What was unread there is gone: it is older than the retention.",
+            "Read more often than the retention lasts, or lengthen it. Set failOnDataLoss=false "
+            "to go on with the oldest record of the shards that are left.",
+        )
 
     def _begin_recreated(
         self, stream: StreamSettings, start: StreamPosition, created_ms: int
     ) -> StreamPosition:
-        problem = (
-            f"Stream {stream.key!r} was deleted and created again: the checkpoint belongs to the "
-            f"one created at {start.created_ms} ms since 1970, this one was created at "
-            f"{created_ms}. What was unread in the old one is gone."
+        self._report_loss(
+            "DATA_LOSS_STREAM_RECREATED",
+            f"Stream {stream.key!r} is not the one that the checkpoint belongs to: that one was "
+            f"created at {name_time(start.created_ms)}, this one at {name_time(created_ms)}. It "
+            "was deleted and created again, or it is that of another region or account. What was "
+            "unread in the old one is not in this one.",
+            "Check region and roleArn; start with a new checkpoint directory, or set "
+            "failOnDataLoss=false to go on with the oldest record of the new stream.",
         )
-        if self._settings.fail_on_data_loss:
-            raise DataLossError(
-                "DATA_LOSS_STREAM_RECREATED",
-                problem,
-                "Start with a new checkpoint directory, or set failOnDataLoss=false to go on with "
-                "the oldest record of the new stream.",
-            )
-        logger.warning("[DATA_LOSS_STREAM_RECREATED] %s Going on with the new stream.", problem)
         return self._frontiers[stream.key].resolve_start(TRIM_HORIZON, created_ms)
+
+    def _report_loss(self, code: str, problem: str, hint: str) -> None:
+        if self._settings.fail_on_data_loss:
+            raise DataLossError(code, problem, hint)
+        logger.warning("[%s] %s Going on as failOnDataLoss=false says.", code, problem)
 
     # AvailableNow and Once
 

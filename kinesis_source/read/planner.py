@@ -16,7 +16,16 @@ from collections.abc import Iterable, Mapping
 
 from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
-from kinesis_source.model.positions import END, TRIM_HORIZON, Position, is_ahead
+from kinesis_source.model.positions import (
+    END,
+    LOST,
+    TRIM_HORIZON,
+    Position,
+    is_ahead,
+    is_finished,
+    is_later,
+    with_completeness,
+)
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.model.shards import Lineage, Shard
 
@@ -45,12 +54,12 @@ def readable_shards(start: Positions, lineage: Lineage) -> dict[str, Position]:
     # A listing that lacks a shard may make an old one look like a new root. Then only shards that
     # follow a known one are taken; the rest waits for the next listing.
     is_trusted = lineage.is_complete and all(
-        shard_id in lineage for shard_id, position in start.items() if position is not END
+        shard_id in lineage for shard_id, position in start.items() if not is_finished(position)
     )
     readable: dict[str, Position] = {
         shard_id: position
         for shard_id, position in start.items()
-        if position is not END and _known_parents_are_finished(shard_id, start, lineage)
+        if not is_finished(position) and _known_parents_are_finished(shard_id, start, lineage)
     }
     for shard in lineage:
         if shard.shard_id in start or shard.shard_id in passed:
@@ -64,7 +73,7 @@ def _known_parents_are_finished(shard_id: str, start: Positions, lineage: Lineag
     """Say whether a shard of the offset may be read: a start at a moment may hold parents too."""
     if shard_id not in lineage:
         return True
-    return all(start.get(parent, END) is END for parent in lineage.shards[shard_id].parents)
+    return all(is_finished(start.get(parent, END)) for parent in lineage.shards[shard_id].parents)
 
 
 def _is_next(
@@ -74,7 +83,7 @@ def _is_next(
     follows_known = bool(shard.parents)
     for parent in shard.parents:
         if parent in start:
-            if start[parent] is not END:
+            if not is_finished(start[parent]):
                 return False
         elif parent not in passed:
             if parent in lineage:
@@ -83,7 +92,9 @@ def _is_next(
     return follows_known or is_trusted
 
 
-def plan_end(start: Positions, lineage: Lineage, bounds: Positions) -> dict[str, Position]:
+def plan_end(
+    start: Positions, lineage: Lineage, bounds: Positions, now_ms: int
+) -> dict[str, Position]:
     """Return where a batch that begins at ``start`` ends.
 
     Parameters
@@ -93,6 +104,9 @@ def plan_end(start: Positions, lineage: Lineage, bounds: Positions) -> dict[str,
     bounds : mapping of shard id to Position
         What the frontier found: the position of a record that exists, or END for a closed shard.
         Shards without news may be missing; bounds of shards that may not be read yet are ignored.
+        LOST for a shard that vanished.
+    now_ms : int
+        A moment not ahead of AWS's clock: new shards are whole then.
 
     Returns
     -------
@@ -102,10 +116,13 @@ def plan_end(start: Positions, lineage: Lineage, bounds: Positions) -> dict[str,
     end = dict(start)
     for shard_id, position in readable_shards(start, lineage).items():
         bound = bounds.get(shard_id, position)
-        end[shard_id] = bound if is_ahead(bound, position) else position
+        if bound is LOST or is_later(bound, position):
+            end[shard_id] = bound
+        elif shard_id not in start:
+            end[shard_id] = with_completeness(position, now_ms)
     passed = lineage.ancestors(end)
     for shard_id, position in start.items():
-        if position is END and _is_succeeded(shard_id, end, passed, lineage):
+        if is_finished(position) and _is_succeeded(shard_id, end, passed, lineage):
             del end[shard_id]
     return end
 
@@ -121,7 +138,7 @@ def awaits_children(positions: Positions, lineage: Lineage) -> bool:
         A later listing.
     """
     return any(
-        position is END and shard_id in lineage and not lineage.children_cover(shard_id)
+        is_finished(position) and shard_id in lineage and not lineage.children_cover(shard_id)
         for shard_id, position in positions.items()
     )
 
@@ -164,7 +181,7 @@ def _stream_ranges(key: str, start: StreamPosition, end: StreamPosition) -> Iter
     # A stream that was deleted and created again has other shards under the same ids.
     positions = start.shards if start.created_ms == end.created_ms else {}
     for shard_id, position in positions.items():
-        if position is not END and shard_id not in end.shards:
+        if not is_finished(position) and shard_id not in end.shards:
             raise OffsetError(
                 "OFFSET_MISMATCH",
                 f"Shard {shard_id!r} of stream {key!r} is in a batch's start offset but not in "

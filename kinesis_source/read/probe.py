@@ -19,12 +19,16 @@ from collections.abc import Callable
 from enum import Enum
 
 from kinesis_source.aws.api import IteratorExpiredError, Page, PositionRefusedError, StreamApi
+from kinesis_source.errors import StreamError
 from kinesis_source.model.positions import (
     END,
     AfterRecord,
     AtTimestamp,
     Position,
+    complete_at_ms,
     is_ahead,
+    is_finished,
+    with_completeness,
 )
 from kinesis_source.options.settings import StreamSettings
 
@@ -42,6 +46,8 @@ ITERATOR_LIFE_S = 240.0
 UNANSWERED_TRIES = 3
 LARGEST_INTERVAL_S = 10.0
 LARGEST_LIMIT = 10_000
+NOTE_EVERY_MS = 6 * 3_600_000
+"""A quarter of the shortest retention."""
 
 
 class Outcome(Enum):
@@ -50,6 +56,7 @@ class Outcome(Enum):
     TIP = "nothing is left behind the bound"
     MORE = "there may be more"
     UNANSWERED = "an empty page that is not at the tip: ask again soon"
+    GONE = "AWS knows the shard or the position no more"
     UNLISTED_END = "no next iterator and no children: list the shards again"
 
 
@@ -67,6 +74,8 @@ class ShardProbe:
         Seconds that never go back.
     not_after_ms : int or None
         Records that arrived later are refused as bounds (AvailableNow).
+    note_every_ms : int
+        How often an idle shard's bound notes that nothing behind it is gone.
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class ShardProbe:
         *,
         monotonic: Callable[[], float],
         not_after_ms: int | None = None,
+        note_every_ms: int = NOTE_EVERY_MS,
     ) -> None:
         self.shard_id = shard_id
         self.bound: Position = start
@@ -87,6 +97,7 @@ class ShardProbe:
         self._stream = stream
         self._monotonic = monotonic
         self._not_after_ms = not_after_ms
+        self._note_every_ms = note_every_ms
         self._iterator: str | None = None
         self._iterator_since_s = 0.0
         self._record_bytes = float(FIRST_RECORD_BYTES)
@@ -96,10 +107,16 @@ class ShardProbe:
 
     def poll(self) -> Outcome:
         """Look once: at most one GetShardIterator and two GetRecords, the second with Limit 1."""
-        if self.bound is END or self.is_exhausted:
+        if is_finished(self.bound) or self.is_exhausted:
             return Outcome.TIP
         try:
             return self._look()
+        except PositionRefusedError:
+            return Outcome.GONE
+        except StreamError as error:
+            if error.code != "STREAM_SHARD_NOT_FOUND":
+                raise
+            return Outcome.GONE
         except IteratorExpiredError:
             # Too old at its first use: the machine slept, or a call was repeated for minutes.
             self._iterator = None
@@ -125,6 +142,7 @@ class ShardProbe:
     def _walk(self) -> Outcome:
         self._walk_next = False
         limit = max(1, min(LARGEST_LIMIT, int(WALK_BYTES / self._record_bytes)))
+        asked_ms = self._api.now_ms()
         page, is_iterator_new = self._page_behind_bound(limit)
         self.millis_behind_latest = page.millis_behind_latest
         if len(page):
@@ -140,6 +158,8 @@ class ShardProbe:
                 return Outcome.TIP
             return Outcome.UNLISTED_END
         if page.millis_behind_latest == 0 and len(page) < limit:
+            if not len(page):
+                self._note_complete(asked_ms)
             return self._at_tip(page)
         if not len(page):
             return Outcome.UNANSWERED
@@ -155,6 +175,15 @@ class ShardProbe:
             self.is_exhausted = not len(page)
             return Outcome.TIP if self.is_exhausted else Outcome.MORE
         return Outcome.TIP
+
+    def _note_complete(self, asked_ms: int) -> None:
+        """Note once in a while that the shard held nothing behind the bound.
+
+        Its last record may grow older than the retention without anything being lost.
+        """
+        known_ms = complete_at_ms(self.bound)
+        if known_ms is None or asked_ms - known_ms > self._note_every_ms:
+            self.bound = with_completeness(self.bound, asked_ms)
 
     def _page_behind_bound(self, limit: int) -> tuple[Page, bool]:
         """Return a page, and whether it took a new iterator."""

@@ -12,12 +12,13 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from kinesis_source.aws.api import IteratorExpiredError, Page, StreamApi
-from kinesis_source.errors import DataLossError, ServiceError
-from kinesis_source.model.positions import END, AfterRecord, Position
+from kinesis_source.aws.api import IteratorExpiredError, Page, PositionRefusedError, StreamApi
+from kinesis_source.errors import ServiceError, StreamError
+from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, Position
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.pacing import pace_of
+from kinesis_source.read.trimming import TrimGuard, name_position
 
 __all__ = ["ShardReader"]
 
@@ -27,6 +28,8 @@ FIRST_LIMIT = 1_000
 """A page of 10,000 on a live shard holds much that came after the bound and is read again."""
 DAMAGED_REPLIES = 5
 """Replies without next iterator, and without proof that the shard ended, in a row."""
+MISSING_S = 5.0
+"""Empty pages at the tip for this long, where a record that exists must be ahead."""
 STALL_S = 120.0
 """Empty pages or expired iterators for this long, while a record is known to be ahead."""
 
@@ -72,6 +75,11 @@ class ShardReader:
             else None
         )
         self._damaged = 0
+        self._suspect: Position | None = None  # the next page must show that nothing is trimmed
+        self._empty_at_tip_s: float | None = None
+        self._guard = TrimGuard(
+            api, stream, shard_range, fail_on_data_loss=settings.fail_on_data_loss
+        )
         self._pace = pace_of(api, stream.key, shard_range.shard_id)
 
     def pages(self) -> Iterator[Page]:
@@ -80,8 +88,9 @@ class ShardReader:
         Raises
         ------
         DataLossError
-            ``[DATA_LOSS_BOUND]``: the record at the range's end existed when the batch was planned
-            and is gone. Only a warning with failOnDataLoss=false.
+            ``[DATA_LOSS_TRIMMED]``, ``[DATA_LOSS_BOUND]``, ``[DATA_LOSS_POSITION]``,
+            ``[DATA_LOSS_SHARD]``: records that the range promised are gone. Only a warning with
+            failOnDataLoss=false.
         ServiceError
             ``[SERVICE_STALLED]``, ``[SERVICE_INCOMPLETE_REPLY]``, and what the api raises.
         """
@@ -91,6 +100,8 @@ class ShardReader:
         while True:
             if iterator is None:
                 iterator = self._iterator()
+                if iterator is None:
+                    return
             self._wait_for_leave()
             began_s = self._monotonic()
             try:
@@ -101,6 +112,7 @@ class ShardReader:
                 continue
             rate = self._settings.max_fetch_bytes_per_s
             self._pace.note(page, began_s, self._monotonic(), rate)
+            self._check_trimmed(page)
             records = self._cut(page)
             if len(records):
                 self._remember(records)
@@ -113,6 +125,8 @@ class ShardReader:
                 self._note_damage()
             elif not len(page):
                 self._check_stall(moved_s)
+            elif self._guard.is_suspect(self._resume_at):
+                iterator = None  # trimming may overtake this read: each page is checked
             limit = self._next_limit(page)
 
     # One page
@@ -154,30 +168,65 @@ class ShardReader:
         if self._last >= self._end:
             return True
         passed = bool(len(page)) and int(page.sequence_numbers[-1]) > self._end
-        if passed or page.is_shard_end:
-            self._report_gone()
+        if passed or page.is_shard_end or self._is_end_missing(page):
+            self._guard.report(
+                "DATA_LOSS_BOUND",
+                f"{self._subject}: the record that ends this batch, "
+                f"{name_position(self._range.end)}, is gone, and with it what was behind "
+                f"{name_position(self._resume_at)}.",
+                "It is older than the stream's retention: read more often or lengthen that.",
+            )
             return True
         return False
 
-    def _report_gone(self) -> None:
-        problem = (
-            f"Shard {self._range.shard_id!r} of stream {self._stream.key!r}: the record that ends "
-            f"this batch, {_name(self._range.end)}, is gone, and with it records behind "
-            f"{_name(self._resume_at)}."
-        )
-        if self._settings.fail_on_data_loss:
-            raise DataLossError(
-                "DATA_LOSS_BOUND",
-                problem,
-                "It is older than the stream's retention: lengthen the retention, or set "
-                "failOnDataLoss=false to go on with what is left.",
-            )
-        logger.warning("[DATA_LOSS_BOUND] %s Going on with what is left.", problem)
+    def _is_end_missing(self, page: Page) -> bool:
+        """Say whether nothing is left for a while although the range's end must be ahead."""
+        if len(page) or page.millis_behind_latest or page.next_iterator is None:
+            self._empty_at_tip_s = None
+            return False
+        if self._empty_at_tip_s is None:
+            self._empty_at_tip_s = self._monotonic()
+        return self._monotonic() - self._empty_at_tip_s > MISSING_S
+
+    def _check_trimmed(self, page: Page) -> None:
+        suspect = self._suspect
+        if suspect is None or (not len(page) and page.millis_behind_latest):
+            return
+        self._guard.check_successor(suspect, page)
+        self._suspect = None
 
     # Calls
 
-    def _iterator(self) -> str:
-        return self._api.get_iterator(self._stream, self._range.shard_id, self._resume_at)
+    @property
+    def _subject(self) -> str:
+        return f"Shard {self._range.shard_id!r} of stream {self._stream.key!r}"
+
+    def _iterator(self) -> str | None:
+        """Return an iterator to resume with; None if the shard is gone and reading goes on."""
+        shard_id, position = self._range.shard_id, self._resume_at
+        try:
+            iterator = self._api.get_iterator(self._stream, shard_id, position)
+            if not self._guard.is_suspect(position):
+                return iterator
+            self._suspect = position
+            return self._api.get_iterator(self._stream, shard_id, position, inclusive=True)
+        except PositionRefusedError as error:
+            self._guard.report(
+                "DATA_LOSS_POSITION",
+                f"{self._subject}: AWS does not know {name_position(position)} any more ({error}).",
+                "The stream was created anew, or the record is older than the retention.",
+            )
+            self._resume_at = TRIM_HORIZON
+            return self._api.get_iterator(self._stream, shard_id, TRIM_HORIZON)
+        except StreamError as error:
+            if error.code != "STREAM_SHARD_NOT_FOUND":
+                raise
+            self._guard.report(
+                "DATA_LOSS_SHARD",
+                f"{self._subject} is gone, and with it what was behind {name_position(position)}.",
+                "All its records are older than the retention: read more often or lengthen that.",
+            )
+            return None
 
     def _limit(self, wanted: int) -> int:
         most = self._pace.page_records(self._settings.max_fetch_bytes_per_s)
@@ -207,16 +256,15 @@ class ShardReader:
         if self._end is not None and self._damaged >= DAMAGED_REPLIES:
             raise ServiceError(
                 "SERVICE_INCOMPLETE_REPLY",
-                f"Shard {self._range.shard_id!r} of stream {self._stream.key!r}: "
-                f"{self._damaged} GetRecords replies in a row had no next iterator although "
-                f"{_name(self._range.end)} is still ahead.",
+                f"{self._subject}: {self._damaged} GetRecords replies in a row had no next "
+                f"iterator although {name_position(self._range.end)} is still ahead.",
                 "Spark repeats the task; if it stays, look at what stands between here and AWS.",
             )
         logger.warning(
             "Shard %s of stream %s: a reply had no next iterator; reading again behind %s.",
             self._range.shard_id,
             self._stream.key,
-            _name(self._resume_at),
+            name_position(self._resume_at),
         )
 
     def _check_stall(self, moved_s: float) -> None:
@@ -224,15 +272,8 @@ class ShardReader:
         if waited_s > STALL_S:
             raise ServiceError(
                 "SERVICE_STALLED",
-                f"Shard {self._range.shard_id!r} of stream {self._stream.key!r} gave only empty "
-                f"pages or expired iterators for {waited_s:.0f} s while "
-                f"{'its end' if self._range.end is END else _name(self._range.end)} is ahead of "
-                f"{_name(self._resume_at)}.",
+                f"{self._subject} gave only empty pages or expired iterators for {waited_s:.0f} s "
+                f"while {name_position(self._range.end)} is ahead of "
+                f"{name_position(self._resume_at)}.",
                 "Spark repeats the task; if it stays, the records may be older than the retention.",
             )
-
-
-def _name(position: Position) -> str:
-    if isinstance(position, AfterRecord):
-        return f"sequence number {position.sequence_number}"
-    return repr(position)

@@ -136,7 +136,7 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def reportLatestOffset(self) -> dict[str, Any] | None:  # noqa: N802 - Spark's name
         """Return numbers that Spark shows as ``sources[0].latestOffset`` in its progress."""
-        return self._planner.metrics() if self._planner else None  # type: ignore[return-value]
+        return self._planner.metrics() if self._planner else None
 
     def partitions(self, start: dict[str, Any], end: dict[str, Any]) -> list[InputPartition]:
         """Return what the tasks of a batch read: a function of its two offsets."""

@@ -39,15 +39,17 @@ def test_a_re_created_stream_is_data_loss() -> None:
     stream.put(0, 3)
     engine = engine_on(stream)
     engine.step()
-    before, stream.created_ms = stream.created_ms, stream.created_ms + 5
+    stream.created_ms += 5
     engine.start_process()
     with pytest.raises(DataLossError) as caught:
         engine.step()
     assert str(caught.value) == (
-        "[DATA_LOSS_STREAM_RECREATED] Stream 's' was deleted and created again: the checkpoint "
-        f"belongs to the one created at {before} ms since 1970, this one was created at "
-        f"{stream.created_ms}. What was unread in the old one is gone. Start with a new checkpoint "
-        "directory, or set failOnDataLoss=false to go on with the oldest record of the new stream."
+        "[DATA_LOSS_STREAM_RECREATED] Stream 's' is not the one that the checkpoint belongs to: "
+        "that one was created at 2026-01-01T00:00:00.000Z, this one at 2026-01-01T00:00:00.005Z. "
+        "It was deleted and created again, or it is that of another region or account. What was "
+        "unread in the old one is not in this one. Check region and roleArn; start with a new "
+        "checkpoint directory, or set failOnDataLoss=false to go on with the oldest record of the "
+        "new stream."
     )
 
 

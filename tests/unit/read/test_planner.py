@@ -4,7 +4,15 @@ import pytest
 
 from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
-from kinesis_source.model.positions import END, TRIM_HORIZON, AfterRecord, AtTimestamp
+from kinesis_source.model.positions import (
+    END,
+    LOST,
+    TRIM_HORIZON,
+    AfterRecord,
+    AtTimestamp,
+    OldestSince,
+    with_completeness,
+)
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.model.shards import Lineage, Shard
 from kinesis_source.read.planner import (
@@ -22,6 +30,8 @@ D = Shard("d", ("c", "b"), 0, 99, is_closed=False)
 OTHER = Shard("x", (), 100, 199, is_closed=False)
 ALL = Lineage([D, OTHER, C, A, B])
 AT_5, AT_9 = AfterRecord("5", 50), AfterRecord("9", 90)
+NOW = 1_000
+WHOLE = OldestSince(NOW)
 
 
 def offset(shards, created_ms=1, **more) -> StreamOffset:
@@ -30,29 +40,33 @@ def offset(shards, created_ms=1, **more) -> StreamOffset:
 
 def test_children_wait_until_the_parent_is_finished_at_the_start_of_the_batch() -> None:
     assert readable_shards({"a": AT_5, "x": AT_5}, ALL) == {"a": AT_5, "x": AT_5}
-    assert plan_end({"a": AT_5, "x": AT_5}, ALL, {"a": END}) == {"a": END, "x": AT_5}
+    assert plan_end({"a": AT_5, "x": AT_5}, ALL, {"a": END}, NOW) == {"a": END, "x": AT_5}
 
 
 def test_both_children_of_a_split_begin_at_the_trim_horizon() -> None:
     start = {"a": END, "x": AT_5}
     assert readable_shards(start, ALL) == {"b": TRIM_HORIZON, "c": TRIM_HORIZON, "x": AT_5}
-    end = plan_end(start, ALL, {"b": AT_9})
-    assert end == {"b": AT_9, "c": TRIM_HORIZON, "x": AT_5}
+    end = plan_end(start, ALL, {"b": AT_9}, NOW)
+    assert end == {"b": AT_9, "c": WHOLE, "x": AT_5}
 
 
 def test_a_merged_child_waits_for_both_parents() -> None:
     assert readable_shards({"b": END, "c": AT_5, "x": AT_5}, ALL) == {"c": AT_5, "x": AT_5}
-    assert plan_end({"b": END, "c": AT_5, "x": AT_5}, ALL, {}) == {"b": END, "c": AT_5, "x": AT_5}
+    assert plan_end({"b": END, "c": AT_5, "x": AT_5}, ALL, {}, NOW) == {
+        "b": END,
+        "c": AT_5,
+        "x": AT_5,
+    }
     assert readable_shards({"b": END, "c": END, "x": AT_5}, ALL)["d"] is TRIM_HORIZON
-    assert plan_end({"b": END, "c": END, "x": AT_5}, ALL, {}) == {"d": TRIM_HORIZON, "x": AT_5}
+    assert plan_end({"b": END, "c": END, "x": AT_5}, ALL, {}, NOW) == {"d": WHOLE, "x": AT_5}
 
 
 def test_a_parent_stays_until_its_late_second_child_is_listed() -> None:
     half = Lineage([A, B, OTHER])
-    end = plan_end({"a": END, "x": AT_5}, half, {"b": END})
+    end = plan_end({"a": END, "x": AT_5}, half, {"b": END}, NOW)
     assert end == {"a": END, "b": END, "x": AT_5}
     assert awaits_children(end, half)
-    later = plan_end(end, Lineage([A, B, C, OTHER]), {"c": AT_9})
+    later = plan_end(end, Lineage([A, B, C, OTHER]), {"c": AT_9}, NOW)
     assert later == {"b": END, "c": AT_9, "x": AT_5}
 
 
@@ -72,26 +86,26 @@ def test_an_older_listing_that_lacks_a_shard_brings_nothing_back() -> None:
 def test_children_of_a_parent_that_is_no_longer_listed_follow_it() -> None:
     trimmed = Lineage([B, C, D, OTHER])
     start = {"a": END, "x": AT_5}
-    assert plan_end(start, trimmed, {}) == {"b": TRIM_HORIZON, "c": TRIM_HORIZON, "x": AT_5}
+    assert plan_end(start, trimmed, {}, NOW) == {"b": WHOLE, "c": WHOLE, "x": AT_5}
 
 
 def test_a_start_at_a_moment_may_hold_a_parent_and_its_child() -> None:
     start = {"a": AtTimestamp(7), "b": AtTimestamp(7), "c": AtTimestamp(7)}
     assert readable_shards(start, ALL) == {"a": AtTimestamp(7), "x": TRIM_HORIZON}
-    finished = plan_end(start, ALL, {"a": END, "b": AT_9})
+    finished = plan_end(start, ALL, {"a": END, "b": AT_9}, NOW)
     assert finished["a"] is END
     assert finished["b"] == AtTimestamp(7)
-    assert "a" not in plan_end(finished, ALL, {})
+    assert "a" not in plan_end(finished, ALL, {}, NOW)
 
 
 def test_no_news_gives_an_equal_end() -> None:
     start = {"d": AT_9, "x": TRIM_HORIZON}
-    assert plan_end(start, ALL, {}) == start
-    assert plan_end(start, ALL, {"d": AT_5, "x": TRIM_HORIZON}) == start  # never back
+    assert plan_end(start, ALL, {}, NOW) == start
+    assert plan_end(start, ALL, {"d": AT_5, "x": TRIM_HORIZON}, NOW) == start  # never back
 
 
 def test_bounds_of_shards_that_must_wait_are_ignored() -> None:
-    assert plan_end({"a": AT_5, "x": AT_5}, ALL, {"b": AT_9}) == {"a": AT_5, "x": AT_5}
+    assert plan_end({"a": AT_5, "x": AT_5}, ALL, {"b": AT_9}, NOW) == {"a": AT_5, "x": AT_5}
 
 
 def test_only_finished_shards_with_a_hole_below_await_children() -> None:
@@ -148,3 +162,20 @@ def test_ranges_are_dealt_evenly(count, per_task, sizes) -> None:
     assert sorted(one.shard_id for group in groups for one in group) == sorted(
         map(str, range(count))
     )
+
+
+def test_a_lost_shard_has_no_range_and_lets_its_children_begin() -> None:
+    start = {"a": AT_5, "x": AT_5}
+    end = plan_end(start, ALL, {"a": LOST}, NOW)
+    assert end == {"a": LOST, "x": AT_5}
+    assert plan_ranges(offset(start), offset(end)) == []
+    assert plan_end(end, ALL, {"b": AT_9}, NOW) == {"b": AT_9, "c": WHOLE, "x": AT_5}
+
+
+def test_an_idle_position_that_is_known_whole_for_longer_replaces_the_older_one() -> None:
+    start = {"d": AT_9, "x": AT_5}
+    noted = with_completeness(AT_9, 5_000)
+    end = plan_end(start, ALL, {"d": noted}, NOW)
+    assert end == {"d": noted, "x": AT_5}
+    assert plan_ranges(offset(start), offset(end)) == []
+    assert plan_end(end, ALL, {"d": AT_9}, NOW) == end  # never back

@@ -83,7 +83,8 @@ def test_replies_without_next_iterator_all_the_time_are_an_error() -> None:
         numbers(made)
     assert str(caught.value) == (
         "[SERVICE_INCOMPLETE_REPLY] Shard 'a' of stream 'clicks': 5 GetRecords replies in a row "
-        "had no next iterator although sequence number 2 is still ahead. Spark repeats the task; "
+        "had no next iterator although sequence number 2 (arrived 1970-01-01T00:00:00.020Z) "
+        "is still ahead. Spark repeats the task; "
         "if it stays, look at what stands between here and AWS."
     )
 
@@ -106,9 +107,10 @@ def test_an_end_that_is_gone_is_data_loss(replies) -> None:
         numbers(made)
     assert str(caught.value) == (
         "[DATA_LOSS_BOUND] Shard 'a' of stream 'clicks': the record that ends this batch, sequence "
-        "number 5, is gone, and with it records behind sequence number 1. It is older than the "
-        "stream's retention: lengthen the retention, or set failOnDataLoss=false to go on with "
-        "what is left."
+        "number 5 (arrived 1970-01-01T00:00:00.050Z), is gone, and with it what was behind "
+        "sequence number 1 (arrived 1970-01-01T00:00:00.010Z). It is older than the stream's "
+        "retention: read more often or lengthen that. Set failOnDataLoss=false to go on with what "
+        "is left."
     )
 
 
@@ -128,8 +130,10 @@ def test_no_record_for_two_minutes_is_an_error_and_not_a_hang(reply) -> None:
     with pytest.raises(
         ServiceError,
         match=re.escape("[SERVICE_STALLED] Shard 'a' of stream 'clicks' gave only empty pages or")
-        + " expired iterators for 120 s while sequence number 5 is ahead of "
-        + re.escape(f"{AtTimestamp(5)!r}."),
+        + " expired iterators for 120 s while sequence number 5 "
+        + re.escape(
+            "(arrived 1970-01-01T00:00:00.050Z) is ahead of the moment 1970-01-01T00:00:00.005Z."
+        ),
     ):
         numbers(made)
     assert 120 < clock.now_s - began_s < 122
