@@ -219,7 +219,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(HISTORIES, max_examples=1_500)
+@settings(HISTORIES, max_examples=700)
 @given(
     seed=st.integers(0, 2**32),
     nasty=nastiness(ahead=True),
