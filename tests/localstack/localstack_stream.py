@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.localstack.localstack_harness.fixtures import LocalStack
 
-# LocalStack is slow and shares two cores with Spark; a good run needs a tenth of this.
-WAIT_S = 60.0
+# LocalStack is slow and shares the machine with Spark; an idle one needs a tenth of this.
+WAIT_S = 120.0
 
 Row = tuple[str, str, bytes]
 
