@@ -120,7 +120,7 @@ class AfterRecord:
         if not _SEQUENCE_NUMBER.fullmatch(self.sequence_number):
             raise OffsetError(
                 "OFFSET_SEQUENCE_NUMBER",
-                f"{self.sequence_number!r} is not a sequence number.",
+                f"{quoted(self.sequence_number)} is not a sequence number.",
                 "Sequence numbers are 1 to 129 decimal digits without leading zeros.",
             )
 
