@@ -5,10 +5,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 PYTEST := $(PY) -m pytest
+# For `make soak`; SEED=<number> repeats a run.
+MINUTES ?= 10
 # pyspark 4.0 leaves sockets to the garbage collector.
 OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-.PHONY: help setup java demo test unit property spark localstack notebooks lint fmt types layers docs compat wheel check clean
+.PHONY: help setup java demo test unit property spark localstack notebooks lint fmt types layers docs compat soak wheel check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -46,6 +48,9 @@ notebooks: $(INSTALLED) java ## Execute the notebooks
 compat: java ## Run the Spark tests on the oldest supported pyspark
 	@scripts/make_venv.sh .venv-spark40 '.[dev]' 'pyspark==4.0.*'
 	@.venv-spark40/bin/python -m pytest $(OLD_SPARK_WARNINGS) tests/spark
+
+soak: $(INSTALLED) java ## Run a query for MINUTES=10 under faults, resharding and kill -9
+	@$(PY) tests/soak/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lint: $(INSTALLED) ## Check style
 	@$(VENV)/bin/ruff format --check .

@@ -92,7 +92,7 @@ class StreamOffset:
         if document["v"] > OFFSET_VERSION:
             raise OffsetError(
                 "OFFSET_NEWER_VERSION",
-                f"The checkpoint's offset has version {quoted(document['v'])}; "
+                f"The checkpoint's offset has version {min(document['v'], 10**9)}; "
                 f"this release reads versions up to {OFFSET_VERSION}.",
                 "Run the query with the release that wrote the checkpoint, or a later one.",
             )

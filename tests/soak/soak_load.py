@@ -20,6 +20,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 MOST_SHARDS = 6
+HIDDEN_S = 4.0
+HIDING_PAUSE_S = 15.0
+"""A query cannot start while listings have holes, and says so after 30 s."""
 READS = ("GetRecords", "GetRecords", "GetRecords", "GetShardIterator", "ListShards")
 
 
@@ -145,13 +148,20 @@ class FaultMaker(Background):
         super().__init__("faults", (0.3, 2.0), chance)
         self.hits: Counter[str] = Counter()
         self._until_s: dict[int, float] = {}
+        self._hide_after_s = 0.0
         self._url = f"{facts['endpoint']}/_emulator"
         self._resharder = Resharder(facts, chance)
 
     def once(self) -> None:
-        rule = self._ask("POST", "faults", self._choose())[0]
         now_s = time.monotonic()
-        self._until_s[rule["rule_id"]] = now_s + self.chance.uniform(1.0, 10.0)
+        chosen, lasts_s = self._choose(), self.chance.uniform(1.0, 10.0)
+        if chosen["kind"] == "hide_shard":
+            if now_s < self._hide_after_s:
+                return
+            lasts_s = min(lasts_s, HIDDEN_S)
+            self._hide_after_s = now_s + HIDDEN_S + HIDING_PAUSE_S
+        rule = self._ask("POST", "faults", chosen)[0]
+        self._until_s[rule["rule_id"]] = now_s + lasts_s
         self._take_away([rule_id for rule_id, until_s in self._until_s.items() if until_s <= now_s])
 
     def finish(self) -> None:
