@@ -18,6 +18,7 @@ from kinesis_source.model.positions import (
     END,
     LOST,
     AtTimestamp,
+    OldestSince,
     Position,
     is_finished,
     with_completeness,
@@ -34,6 +35,8 @@ UNANSWERED_INTERVAL_S = 0.334
 """AWS allows 5 GetRecords a second and shard; executors need the rest."""
 CATCH_UP_INTERVAL_S = 0.5
 """Between two looks at a shard while a query waits for its tip: at most 4 GetRecords a second."""
+ORPHANED_S = 60.0
+"""How long a finished shard and all its children may be missing in the listings."""
 LISTING_DEADLINE_S = 30.0
 """How long a listing with a hole is asked for again before a query can start."""
 
@@ -72,6 +75,9 @@ class StreamFrontier:
         self._listed_at_s = 0.0
         self._listing_is_due = False
         self._probes: dict[str, ShardProbe] = {}
+        self.losses: dict[str, Position] = {}
+        """Shards that AWS knows no more, or whose position it does not know: how to go on there."""
+        self._orphaned_since_s: dict[str, float] = {}
         self._due_s: dict[str, float] = {}
         self._polled_at_s: float | None = None
         self._not_after_ms: int | None = None
@@ -194,7 +200,7 @@ class StreamFrontier:
         Returns
         -------
         dict of shard id to Position
-            LOST where AWS knows the shard, or the position in it, no more.
+            See :attr:`losses` for what AWS knows no more.
         """
         self._adopt(readable, note_every_ms)
         now_s = self._polled_at_s = self._monotonic()
@@ -204,10 +210,30 @@ class StreamFrontier:
             if outcome is Outcome.UNLISTED_END:
                 self._close_if_listed(probe)
             elif outcome is Outcome.GONE:
-                probe.bound = LOST
+                self.losses[probe.shard_id] = LOST
+            elif outcome is Outcome.REFUSED:
+                self.losses[probe.shard_id] = OldestSince(self._api.now_ms())
             elif probe.bound is END:
                 self._listing_is_due = True  # children are wanted
         return {shard_id: self._probes[shard_id].bound for shard_id in readable}
+
+    def note_orphans(self, orphans: list[str]) -> None:
+        """Take finished shards for lost whose children are not listed for too long to be late."""
+        now_s = self._monotonic()
+        self._orphaned_since_s = {
+            shard_id: self._orphaned_since_s.get(shard_id, now_s) for shard_id in orphans
+        }
+        for shard_id, since_s in self._orphaned_since_s.items():
+            self._listing_is_due = True
+            if now_s - since_s > ORPHANED_S:
+                self.losses[shard_id] = LOST
+
+    def take_losses(self) -> dict[str, Position]:
+        """Return the losses, and forget them with the probes of their shards."""
+        losses, self.losses = self.losses, {}
+        for shard_id in losses:
+            self._probes.pop(shard_id, None)
+        return losses
 
     @property
     def next_poll_s(self) -> float:

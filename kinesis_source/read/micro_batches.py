@@ -15,10 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.errors import DataLossError, OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
-from kinesis_source.model.positions import LOST, TRIM_HORIZON, Position
+from kinesis_source.model.positions import TRIM_HORIZON, Position
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.frontier import StreamFrontier
-from kinesis_source.read.planner import awaits_children, plan_end, readable_shards
+from kinesis_source.read.planner import (
+    awaits_children,
+    orphaned_shards,
+    plan_end,
+    readable_shards,
+)
 from kinesis_source.read.trimming import name_position, name_time
 
 __all__ = ["MicroBatchPlanner"]
@@ -159,30 +164,33 @@ class MicroBatchPlanner:
         frontier = self._frontiers[stream.key]
         readable = readable_shards(start.shards, frontier.lineage())
         bounds = frontier.poll(readable, description.retention_ms // 4)
-        lost = sorted(shard_id for shard_id, bound in bounds.items() if bound is LOST)
-        if lost:
+        frontier.note_orphans(orphaned_shards(start.shards, frontier.lineage()))
+        losses = frontier.take_losses()
+        if losses:
             self._descriptions.pop(stream.key)  # or is it another stream by now?
             created_ms = self._describe(stream).created_ms
             if start.created_ms != created_ms:
                 return self._begin_recreated(stream, start, created_ms)
-            self._report_lost(stream, lost, readable)
+            self._report_lost(stream, losses, start)
         # The listing may be newer than the one that the poll was made with, never older.
-        end = plan_end(start.shards, frontier.lineage(), bounds, self._api.now_ms())
+        end = plan_end(start.shards, frontier.lineage(), bounds, self._api.now_ms(), losses)
         return StreamPosition(start.created_ms, end)
 
     def _report_lost(
-        self, stream: StreamSettings, lost: list[str], readable: Mapping[str, Position]
+        self, stream: StreamSettings, losses: Mapping[str, Position], start: StreamPosition
     ) -> None:
         places = "; ".join(
-            f"{shard_id!r} behind {name_position(readable[shard_id])}" for shard_id in lost[:10]
+            f"{shard_id!r} behind {name_position(start.shards.get(shard_id, TRIM_HORIZON))}"
+            for shard_id in sorted(losses)[:10]
         )
-        more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+        more = f" and {len(losses) - 10} more" if len(losses) > 10 else ""
         self._report_loss(
             "DATA_LOSS_SHARD",
-            f"Stream {stream.key!r} knows these shards, or the positions in them, no more: "
-            f"{places}{more}. What was unread there is gone: it is older than the retention.",
+            f"Stream {stream.key!r} knows these shards, the positions in them or the children of "
+            f"them no more: {places}{more}. What was unread there is gone: it is older than the "
+            "retention.",
             "Read more often than the retention lasts, or lengthen it. Set failOnDataLoss=false "
-            "to go on with the oldest record of the shards that are left.",
+            "to go on with the oldest records that are left.",
         )
 
     def _begin_recreated(

@@ -29,7 +29,14 @@ from kinesis_source.model.positions import (
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.model.shards import Lineage, Shard
 
-__all__ = ["awaits_children", "group_ranges", "plan_end", "plan_ranges", "readable_shards"]
+__all__ = [
+    "awaits_children",
+    "group_ranges",
+    "orphaned_shards",
+    "plan_end",
+    "plan_ranges",
+    "readable_shards",
+]
 
 Positions = Mapping[str, Position]
 
@@ -54,7 +61,7 @@ def readable_shards(start: Positions, lineage: Lineage) -> dict[str, Position]:
     # A listing that lacks a shard may make an old one look like a new root. Then only shards that
     # follow a known one are taken; the rest waits for the next listing.
     is_trusted = lineage.is_complete and all(
-        shard_id in lineage for shard_id, position in start.items() if not is_finished(position)
+        shard_id in lineage for shard_id, position in start.items() if position is not LOST
     )
     readable: dict[str, Position] = {
         shard_id: position
@@ -93,7 +100,11 @@ def _is_next(
 
 
 def plan_end(
-    start: Positions, lineage: Lineage, bounds: Positions, now_ms: int
+    start: Positions,
+    lineage: Lineage,
+    bounds: Positions,
+    now_ms: int,
+    resets: Positions | None = None,
 ) -> dict[str, Position]:
     """Return where a batch that begins at ``start`` ends.
 
@@ -104,9 +115,11 @@ def plan_end(
     bounds : mapping of shard id to Position
         What the frontier found: the position of a record that exists, or END for a closed shard.
         Shards without news may be missing; bounds of shards that may not be read yet are ignored.
-        LOST for a shard that vanished.
     now_ms : int
         A moment not ahead of AWS's clock: new shards are whole then.
+    resets : mapping of shard id to Position, optional
+        After a loss that was reported: LOST for a shard that vanished, OldestSince for one whose
+        position AWS knows no more.
 
     Returns
     -------
@@ -116,10 +129,11 @@ def plan_end(
     end = dict(start)
     for shard_id, position in readable_shards(start, lineage).items():
         bound = bounds.get(shard_id, position)
-        if bound is LOST or is_later(bound, position):
+        if is_later(bound, position):
             end[shard_id] = bound
         elif shard_id not in start:
             end[shard_id] = with_completeness(position, now_ms)
+    end.update(resets or {})
     passed = lineage.ancestors(end)
     for shard_id, position in start.items():
         if is_finished(position) and _is_succeeded(shard_id, end, passed, lineage):
@@ -138,9 +152,21 @@ def awaits_children(positions: Positions, lineage: Lineage) -> bool:
         A later listing.
     """
     return any(
-        is_finished(position) and shard_id in lineage and not lineage.children_cover(shard_id)
+        position is END and shard_id in lineage and not lineage.children_cover(shard_id)
         for shard_id, position in positions.items()
     )
+
+
+def orphaned_shards(start: Positions, lineage: Lineage) -> list[str]:
+    """Return finished shards that are no longer listed, nor any child of theirs.
+
+    Either the listing is behind, or the children vanished before they were read.
+    """
+    return [
+        shard_id
+        for shard_id, position in start.items()
+        if position is END and shard_id not in lineage and not lineage.children(shard_id)
+    ]
 
 
 def _is_succeeded(shard_id: str, positions: Positions, passed: set[str], lineage: Lineage) -> bool:

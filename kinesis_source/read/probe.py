@@ -44,6 +44,7 @@ SEARCH_DONE_MS = 50
 ITERATOR_LIFE_S = 240.0
 """AWS: five minutes (GetShardIterator, API reference). Younger ones save a failing call."""
 UNANSWERED_TRIES = 3
+LEAP_AFTER_UNANSWERED = 5
 LARGEST_INTERVAL_S = 10.0
 LARGEST_LIMIT = 10_000
 NOTE_EVERY_MS = 6 * 3_600_000
@@ -56,7 +57,8 @@ class Outcome(Enum):
     TIP = "nothing is left behind the bound"
     MORE = "there may be more"
     UNANSWERED = "an empty page that is not at the tip: ask again soon"
-    GONE = "AWS knows the shard or the position no more"
+    GONE = "AWS knows the shard no more"
+    REFUSED = "AWS knows the record no more that the bound is behind"
     UNLISTED_END = "no next iterator and no children: list the shards again"
 
 
@@ -98,12 +100,14 @@ class ShardProbe:
         self._monotonic = monotonic
         self._not_after_ms = not_after_ms
         self._note_every_ms = note_every_ms
+        self._adopted_ms: int | None = None
         self._iterator: str | None = None
         self._iterator_since_s = 0.0
         self._record_bytes = float(FIRST_RECORD_BYTES)
         self._search_until_ms: int | None = None
         self._leap_first = False
         self._walk_next = False
+        self._unanswered_in_row = 0
 
     def poll(self) -> Outcome:
         """Look once: at most one GetShardIterator and two GetRecords, the second with Limit 1."""
@@ -112,7 +116,11 @@ class ShardProbe:
         try:
             return self._look()
         except PositionRefusedError:
-            return Outcome.GONE
+            # A moment may lie ahead of AWS's clock for a while; a record that AWS does not know
+            # will not come back.
+            self._iterator = None
+            is_record = isinstance(self.bound, AfterRecord)
+            return Outcome.REFUSED if is_record else Outcome.UNANSWERED
         except StreamError as error:
             if error.code != "STREAM_SHARD_NOT_FOUND":
                 raise
@@ -162,7 +170,8 @@ class ShardProbe:
                 self._note_complete(asked_ms)
             return self._at_tip(page)
         if not len(page):
-            return Outcome.UNANSWERED
+            return self._unanswered()
+        self._unanswered_in_row = 0
         if self._search_until_ms is None:
             # One GetShardIterator a poll: after a new one the leap is left to the next poll.
             self._leap_first = is_iterator_new or self._leap()
@@ -176,13 +185,23 @@ class ShardProbe:
             return Outcome.TIP if self.is_exhausted else Outcome.MORE
         return Outcome.TIP
 
+    def _unanswered(self) -> Outcome:
+        """Look elsewhere once in a while: behind a trimmed record pages may be empty for ever."""
+        self._unanswered_in_row += 1
+        if self._unanswered_in_row % LEAP_AFTER_UNANSWERED == 0:
+            self._leap_first = self._leap()
+        return Outcome.UNANSWERED
+
     def _note_complete(self, asked_ms: int) -> None:
         """Note once in a while that the shard held nothing behind the bound.
 
         Its last record may grow older than the retention without anything being lost.
         """
         known_ms = complete_at_ms(self.bound)
-        if known_ms is None or asked_ms - known_ms > self._note_every_ms:
+        if known_ms is None:
+            # A shard that is new in this look: the planner notes the time of its adoption.
+            known_ms = self._adopted_ms = self._adopted_ms or asked_ms
+        if asked_ms - known_ms > self._note_every_ms:
             self.bound = with_completeness(self.bound, asked_ms)
 
     def _page_behind_bound(self, limit: int) -> tuple[Page, bool]:

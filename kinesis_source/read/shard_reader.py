@@ -28,6 +28,8 @@ FIRST_LIMIT = 1_000
 """A page of 10,000 on a live shard holds much that came after the bound and is read again."""
 DAMAGED_REPLIES = 5
 """Replies without next iterator, and without proof that the shard ended, in a row."""
+SUSPECT_EMPTIES = 10
+"""Empty pages behind a position as old as the retention, before the oldest record is asked for."""
 MISSING_S = 5.0
 """Empty pages at the tip for this long, where a record that exists must be ahead."""
 STALL_S = 120.0
@@ -76,6 +78,7 @@ class ShardReader:
         )
         self._damaged = 0
         self._suspect: Position | None = None  # the next page must show that nothing is trimmed
+        self._suspect_empties = 0
         self._empty_at_tip_s: float | None = None
         self._guard = TrimGuard(
             api, stream, shard_range, fail_on_data_loss=settings.fail_on_data_loss
@@ -120,14 +123,20 @@ class ShardReader:
                 yield records
             if self._is_done(page):
                 return
-            iterator = page.next_iterator
-            if iterator is None:
-                self._note_damage()
-            elif not len(page):
-                self._check_stall(moved_s)
-            elif self._guard.is_suspect(self._resume_at):
-                iterator = None  # trimming may overtake this read: each page is checked
+            iterator = self._continuation(page, moved_s)
             limit = self._next_limit(page)
+
+    def _continuation(self, page: Page, moved_s: float) -> str | None:
+        """Return the iterator to go on with; None: take a new one behind the last record read."""
+        if page.next_iterator is None:
+            self._note_damage()
+        elif not len(page):
+            self._check_stall(moved_s)
+            if self._suspect_empties == SUSPECT_EMPTIES + 1:
+                return None
+        elif self._guard.is_suspect(self._resume_at):
+            return None  # trimming may overtake this read: each page is checked
+        return page.next_iterator
 
     # One page
 
@@ -180,20 +189,30 @@ class ShardReader:
         return False
 
     def _is_end_missing(self, page: Page) -> bool:
-        """Say whether nothing is left for a while although the range's end must be ahead."""
+        """Say whether the tip shows for a while, and no end, which is old enough to be gone."""
         if len(page) or page.millis_behind_latest or page.next_iterator is None:
             self._empty_at_tip_s = None
             return False
         if self._empty_at_tip_s is None:
             self._empty_at_tip_s = self._monotonic()
-        return self._monotonic() - self._empty_at_tip_s > MISSING_S
+        is_long = self._monotonic() - self._empty_at_tip_s > MISSING_S
+        return is_long and self._guard.is_suspect(self._range.end)
 
     def _check_trimmed(self, page: Page) -> None:
+        """Let the guard see the first page behind a suspect position.
+
+        Behind a trimmed record pages may be empty for ever: then the oldest record left is asked
+        for, which is the suspect one or one before it if nothing is gone.
+        """
         suspect = self._suspect
-        if suspect is None or (not len(page) and page.millis_behind_latest):
+        if suspect is None:
+            return
+        if not len(page) and page.millis_behind_latest:
+            self._suspect_empties += 1
             return
         self._guard.check_successor(suspect, page)
         self._suspect = None
+        self._suspect_empties = 0
 
     # Calls
 
@@ -209,6 +228,8 @@ class ShardReader:
             if not self._guard.is_suspect(position):
                 return iterator
             self._suspect = position
+            if self._suspect_empties > SUSPECT_EMPTIES:
+                return self._api.get_iterator(self._stream, shard_id, TRIM_HORIZON)
             return self._api.get_iterator(self._stream, shard_id, position, inclusive=True)
         except PositionRefusedError as error:
             self._guard.report(

@@ -166,7 +166,7 @@ def test_ranges_are_dealt_evenly(count, per_task, sizes) -> None:
 
 def test_a_lost_shard_has_no_range_and_lets_its_children_begin() -> None:
     start = {"a": AT_5, "x": AT_5}
-    end = plan_end(start, ALL, {"a": LOST}, NOW)
+    end = plan_end(start, ALL, {}, NOW, {"a": LOST})
     assert end == {"a": LOST, "x": AT_5}
     assert plan_ranges(offset(start), offset(end)) == []
     assert plan_end(end, ALL, {"b": AT_9}, NOW) == {"b": AT_9, "c": WHOLE, "x": AT_5}
