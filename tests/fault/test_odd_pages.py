@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 
@@ -64,7 +63,7 @@ def test_an_endless_run_of_empty_pages_is_an_error_of_the_task(aws, start_query,
 
 
 @pytest.mark.usefixtures("quick_calls")
-@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("limit", [2, 7])
 def test_short_pages_are_not_the_tip(aws, start_query, limit: int):
     """AWS may give fewer records than asked for although more are there."""
     stream = aws.account().create_stream("events", shards=2)
@@ -162,7 +161,7 @@ def test_a_query_cannot_start_over_a_hole_in_the_listing(aws, start_query):
 ARRIVALS = {
     "falling": lambda now_ms, number: now_ms - 50 * number,
     "equal": lambda now_ms, number: now_ms - now_ms % 60_000,
-    "shuffled": lambda now_ms, number: now_ms - random.Random(number).randrange(60_000),
+    "shuffled": lambda now_ms, number: now_ms - number * 7_919 % 60_000,
 }
 
 
