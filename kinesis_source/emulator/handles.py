@@ -4,10 +4,11 @@ They act on the store directly, with no permission checks and no limits.
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import snapshot
 from .iam import ALLOW_ALL, Grant, Iam, Role, User
 from .ops_shards import rescale
 from .shards import Shard
@@ -86,6 +87,10 @@ class StreamHandle:
             rescale(self._stream, shard_count, self._store.now_ms())
         return self.open_shard_ids()
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return the stream as JSON values for `AccountHandle.load_stream`; see `snapshot`."""
+        return snapshot.take(self._stream, self._store.now_ms())
+
     def delete(self) -> None:
         """Delete the stream."""
         self._store.delete(self._stream)
@@ -133,6 +138,13 @@ class AccountHandle:
     ) -> StreamHandle:
         """Create a stream."""
         stream = self._store.create(self.account_id, region, name, shards, mode)
+        return StreamHandle(self._store, stream)
+
+    def load_stream(
+        self, taken: Mapping[str, Any], *, region: str = DEFAULT_REGION
+    ) -> StreamHandle:
+        """Create a stream from a snapshot: the same shards, numbers and times."""
+        stream = snapshot.load(self._store, self.account_id, region, taken)
         return StreamHandle(self._store, stream)
 
     def stream(self, name: str, *, region: str = DEFAULT_REGION) -> StreamHandle:

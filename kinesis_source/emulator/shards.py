@@ -28,6 +28,20 @@ class Record(NamedTuple):
     size_bytes: int
     json_text: bytes
 
+    @classmethod
+    def make(
+        cls, sequence_number: int, put_ms: int, arrival_ms: int, partition_key: str, data_text: str
+    ) -> "Record":
+        """Return a record; `data_text` is base64."""
+        text = (
+            f'{{"SequenceNumber":"{sequence_number}",'
+            f'"ApproximateArrivalTimestamp":{arrival_ms // 1000}.{arrival_ms % 1000:03d},'
+            f'"Data":"{data_text}","PartitionKey":{json.dumps(partition_key)}}}'
+        )
+        size_bytes = len(data_text) * 3 // 4 - data_text[-2:].count("=")
+        size_bytes += len(partition_key.encode())
+        return cls(sequence_number, put_ms, arrival_ms, size_bytes, text.encode())
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as the API shows it, with `Data` as bytes."""
         shown: dict[str, Any] = json.loads(self.json_text)

@@ -86,6 +86,20 @@ class Store:
             self._by_incarnation[stream.incarnation] = stream
             return stream
 
+    def require_free(self, incarnation: int) -> None:
+        """Refuse a snapshot's incarnation that a stream here has: tokens would be ambiguous."""
+        taken = self.by_incarnation(incarnation)
+        if taken is not None:
+            raise ValueError(f"Stream {taken.name} has the snapshot's number {incarnation}.")
+
+    def renumber(self, stream: Stream, incarnation: int) -> None:
+        """Give a new stream the incarnation of a snapshot; later streams get higher ones."""
+        with self._lock:
+            del self._by_incarnation[stream.incarnation]
+            stream.incarnation = incarnation
+            self._by_incarnation[incarnation] = stream
+            self._incarnations = max(self._incarnations, incarnation)
+
     def delete(self, stream: Stream) -> None:
         """Begin to delete a stream."""
         stream.mark_deleted(self.now_ms())

@@ -8,11 +8,10 @@ was deleted and re-created never repeats one), the time in ms (14), a counter wi
 shard's index (6). They rise strictly over all puts of the stream, and so within each shard.
 """
 
-import json
 import re
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import md5
 from typing import Any, NamedTuple
 
@@ -151,12 +150,10 @@ class Stream:
         arrival_ms = now_ms
         if self.arrival_hook is not None:
             arrival_ms = self.arrival_hook(self.name, shard.shard_id, now_ms)
-        text = (
-            f'{{"SequenceNumber":"{sequence}",'
-            f'"ApproximateArrivalTimestamp":{arrival_ms // 1000}.{arrival_ms % 1000:03d},'
-            f'"Data":"{put.data_text}","PartitionKey":{json.dumps(put.partition_key)}}}'
+        record = Record.make(
+            sequence, self._latest_ms, arrival_ms, put.partition_key, put.data_text
         )
-        shard.append(Record(sequence, self._latest_ms, arrival_ms, put.size_bytes, text.encode()))
+        shard.append(record)
         return shard.shard_id, str(sequence)
 
     def _next_sequence(self, shard_index: int, now_ms: int) -> int:
@@ -285,6 +282,36 @@ class Stream:
     def _reroute(self) -> None:
         self._routes = sorted((s for s in self._shards if s.is_open), key=lambda s: s.start_hash)
         self._route_starts = [s.start_hash for s in self._routes]
+
+    # -- snapshots ------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, int]:
+        """Return what decides the numbers and times to come; see `snapshot`."""
+        return {
+            "incarnation": self.incarnation,
+            "created_ms": self.created_ms,
+            "retention_hours": self.retention_hours,
+            "max_record_kib": self.max_record_kib,
+            "shard_total": self._shard_total,
+            "counter": self._counter,
+            "latest_ms": self._latest_ms,
+            "floor_ms": self._floor_ms,
+        }
+
+    def restore(self, state: Mapping[str, int], shards: Iterable[Shard]) -> None:
+        """Take over a state and its shards in place of what is here."""
+        with self.lock:
+            self.incarnation = state["incarnation"]
+            self._base = 49 * 10**54 + self.incarnation * 10**46
+            self.created_ms = state["created_ms"]
+            self.retention_hours = state["retention_hours"]
+            self.max_record_kib = state["max_record_kib"]
+            self._shard_total = state["shard_total"]
+            self._counter = state["counter"]
+            self._latest_ms = state["latest_ms"]
+            self._floor_ms = state["floor_ms"]
+            self._shards = list(shards)
+            self._reroute()
 
     # -- what callers see -----------------------------------------------------------------------
 
