@@ -104,9 +104,9 @@ class TrimGuard:
         )
         self.report(
             "DATA_LOSS_TRIMMED",
-            f"Shard {self._range.shard_id!r} of stream {self._stream.key!r}: records behind "
-            f"{name_position(position)} are older than the retention of "
-            f"{(self._retention_ms or 0) // 3_600_000} h and gone; {found}.",
+            f"Shard {self._range.shard_id!r} of stream {self._stream.key!r}: what came behind "
+            f"{name_position(position)} and is older than the retention of "
+            f"{(self._retention_ms or 0) // 3_600_000} h is gone; {found}.",
             "Read more often than the retention lasts, or lengthen it.",
         )
 
