@@ -6,6 +6,7 @@ Public names load on first use, so that importing the package stays cheap in Spa
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from kinesis_source.errors import KinesisSourceError, find_code, is_data_loss
     from kinesis_source.preview.config import KinesisConfig, KinesisDSConfig
     from kinesis_source.preview.source import BatchSource, StreamDataSource, StreamSource
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "BatchSource": "kinesis_source.preview.source",
@@ -44,6 +43,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("kinesis-source")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -13,7 +13,6 @@ not the class, is what a program can rely on there: see :func:`find_code`.
         DataLossError           [DATA_LOSS_...]   trimmed, shard gone, gap
       ThrottledError            [SERVICE_...]     throttled until the retry budget was spent
       ServiceError              [SERVICE_...]     any other answer that retries did not mend
-      DecodeError               [DECODE_...]      a reply that is not what the API promises
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ __all__ = [
     "AccessDeniedError",
     "CredentialError",
     "DataLossError",
-    "DecodeError",
     "KinesisSourceError",
     "OffsetError",
     "OptionError",
@@ -35,9 +33,7 @@ __all__ = [
     "is_data_loss",
 ]
 
-_CODE = re.compile(
-    r"\[((?:OPTION|CREDENTIAL|ACCESS|STREAM|OFFSET|DATA_LOSS|SERVICE|DECODE)_[A-Z_]+)\]"
-)
+_CODE = re.compile(r"\[((?:OPTION|CREDENTIAL|ACCESS|STREAM|OFFSET|DATA_LOSS|SERVICE)_[A-Z_]+)\]")
 # Spark's own conditions look the same and wrap ours: these are never the cause.
 _SPARK_CODES = frozenset({"STREAM_FAILED"})
 
@@ -96,10 +92,6 @@ class ThrottledError(KinesisSourceError):
 
 class ServiceError(KinesisSourceError):
     """AWS or the network failed until the retry budget was spent."""
-
-
-class DecodeError(KinesisSourceError):
-    """A reply is not what the API promises."""
 
 
 def find_code(error: BaseException | str) -> str | None:

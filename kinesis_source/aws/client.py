@@ -84,7 +84,8 @@ def _forget_after_fork() -> None:
         api._start_anew()
 
 
-os.register_at_fork(after_in_child=_forget_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
+    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 class BotoStreamApi:

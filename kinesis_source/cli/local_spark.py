@@ -57,7 +57,7 @@ def check_tools() -> None:
         raise MissingToolError(
             "TOOL_MISSING",
             "PySpark is not installed here.",
-            "Install it with: pip install 'kinesis-source[spark]'.",
+            "Install it with: pip install 'pyspark>=4,<4.4'.",
         )
     from pyspark import __version__ as spark_version
 
@@ -65,7 +65,7 @@ def check_tools() -> None:
         raise MissingToolError(
             "TOOL_MISSING",
             f"PySpark is {spark_version}, and data sources in Python need 4.0 or newer.",
-            "Install it with: pip install 'kinesis-source[spark]'.",
+            "Install it with: pip install 'pyspark>=4,<4.4'.",
         )
     _check_java()
 

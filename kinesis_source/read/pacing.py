@@ -117,4 +117,5 @@ def _forget_after_fork() -> None:
     _paces.clear()
 
 
-os.register_at_fork(after_in_child=_forget_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
+    os.register_at_fork(after_in_child=_forget_after_fork)

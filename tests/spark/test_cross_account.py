@@ -119,7 +119,9 @@ def test_a_chain_of_roles(spark, accounts, tmp_path):
     hub = accounts.aws.account("333333333333").create_role(
         "hub", trusts=[accounts.caller.arn], allow=["sts:*"]
     )
-    far = accounts.owner.create_role("far", trusts=[hub.arn], external_id="far-id", allow=["kinesis:*"])
+    far = accounts.owner.create_role(
+        "far", trusts=[hub.arn], external_id="far-id", allow=["kinesis:*"]
+    )
     accounts.stream.put(10)
     log = BatchLog()
     options = accounts.options(roleArn=f"{hub.arn},{far.arn}", roleExternalId="far-id")

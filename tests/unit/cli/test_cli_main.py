@@ -171,7 +171,7 @@ def test_the_demo_without_pyspark_says_how_to_install_it(capsys, monkeypatch) ->
         lambda name, *rest: None if name == "pyspark" else real(name, *rest),
     )
     assert cli.main(["demo"]) == 1
-    assert "pip install 'kinesis-source[spark]'" in capsys.readouterr().err
+    assert "pip install 'pyspark>=4,<4.4'" in capsys.readouterr().err
 
 
 def test_the_demo_without_java_says_so(capsys, monkeypatch, tmp_path: Path) -> None:
