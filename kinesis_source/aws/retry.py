@@ -39,6 +39,7 @@ class Kind(Enum):
     CONNECTION = "connection"
     INCOMPLETE = "incomplete"
     EXPIRED = "expired credentials"
+    REVOKED = "revoked session"
     WRONG_ENDPOINT = "wrong endpoint"
     FINAL = "final"
 
@@ -117,6 +118,8 @@ _TRANSIENT_CODES: Final = frozenset(
     }
 )
 _EXPIRED_CODES: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+# "Revoke active sessions" in IAM denies sessions of before, explicitly; a new one is welcome.
+_DENIED_CODES: Final = frozenset({"AccessDenied", "AccessDeniedException"})
 _WRONG_SERVICE_CODES: Final = frozenset(
     {"InvalidAction", "MissingAction", "UnknownOperation", "UnknownOperationException"}
 )
@@ -178,10 +181,16 @@ def _classify_reply(error: boto.ClientError) -> Kind:
         return Kind.TRANSIENT
     if code in _EXPIRED_CODES:
         return Kind.EXPIRED
+    if code in _DENIED_CODES and "explicit deny" in _message(error):
+        return Kind.REVOKED
     # botocore puts the bare status where the body names no error: AWS always names one.
     if code in _WRONG_SERVICE_CODES or code.isdigit() or not code:
         return Kind.WRONG_ENDPOINT
     return Kind.FINAL
+
+
+def _message(error: boto.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Message") or "")
 
 
 def _is_lasting_tls_failure(error: Exception) -> bool:
@@ -239,6 +248,7 @@ class RetryPolicy:
         """
         started = self.clock()
         attempts = expired = 0
+        revoked = False
         while True:
             began = self.clock()
             attempts += 1
@@ -247,6 +257,9 @@ class RetryPolicy:
             except _CALL_ERRORS as failure:
                 error = failure
             kind = classify(error)
+            if kind is Kind.REVOKED and not revoked and renew(began):
+                revoked = True  # once: a deny that also meets the new session is meant
+                continue
             if kind is Kind.EXPIRED:
                 expired += 1
                 # The first time even unchanged credentials get another try: it costs one call, and
@@ -262,7 +275,7 @@ class RetryPolicy:
     def _wait(self, kind: Kind, attempts: int, started: float, has_answered: bool) -> bool:
         """Sleep before the next try; False if there is no time for one."""
         # What answered before may be hidden by a proxy's page for a while; what never did is wrong.
-        if kind is Kind.FINAL or (kind is Kind.WRONG_ENDPOINT and not has_answered):
+        if kind in (Kind.FINAL, Kind.REVOKED) or (kind is Kind.WRONG_ENDPOINT and not has_answered):
             return False
         budget_ms = self.budget_ms
         if kind is Kind.CONNECTION and not has_answered:

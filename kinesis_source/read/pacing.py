@@ -33,6 +33,9 @@ ON_THE_WAY_S = 0.3
 """A reply that took longer was refused at first (aws/retry.py: no shorter wait after throttling),
 so its bytes count from this long before it came, not from when the call began."""
 LARGEST_PAGE = 10_000
+FIRST_PAGE = 250
+"""While no record's size is known: 10 KB records then block the shard for a second, not for five.
+"""
 _PACES_KEPT = 10_000
 
 
@@ -89,9 +92,11 @@ class ShardPace:
             self._paid_until_s = max(self._paid_until_s, counted_from_s) + size / bytes_per_s
 
     def page_records(self, bytes_per_s: int | None) -> int:
-        """Return the Limit of a page worth ``PAGE_S``; 10,000 if no record's size is known."""
-        if bytes_per_s is None or not self._record_bytes:
+        """Return the Limit of a page worth ``PAGE_S``; a small one if no size is known yet."""
+        if bytes_per_s is None:
             return LARGEST_PAGE
+        if not self._record_bytes:
+            return FIRST_PAGE
         return max(1, min(LARGEST_PAGE, int(PAGE_S * bytes_per_s / self._record_bytes)))
 
 

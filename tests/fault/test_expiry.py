@@ -118,7 +118,7 @@ def test_static_keys_whose_token_expires_end_the_query_with_advice(aws, start_qu
         aws_access_key_id=user.access_key,
         aws_secret_access_key=user.secret_key,
     )
-    keys = sts.assume_role(RoleArn=role.arn, RoleSessionName="s")["Credentials"]
+    keys = sts.assume_role(RoleArn=role.arn, RoleSessionName="laptop")["Credentials"]
     query = start_query(
         awsAccessKey=keys["AccessKeyId"],
         awsSecretKey=keys["SecretAccessKey"],
@@ -217,7 +217,7 @@ def test_a_role_that_lost_its_permission_is_an_error_and_no_loop(aws, role_query
     _, role, query = role_query
     role.set_permissions(["kinesis:Describe*"])
     before = aws.calls.count("AssumeRole")
-    with pytest.raises(AccessDeniedError, match="may not call kinesis:GetRecords"):
+    with pytest.raises(AccessDeniedError, match="may not call kinesis:"):
         query.plan()
     assert aws.calls.count("AssumeRole") - before <= 16  # one for each of the polling threads
 

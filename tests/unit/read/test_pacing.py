@@ -97,7 +97,7 @@ def test_without_a_rate_only_calls_are_counted() -> None:
 )
 def test_a_page_is_worth_half_a_second(size: int, records: int) -> None:
     pace = ShardPace()
-    assert pace.page_records(RATE) == 10_000
+    assert pace.page_records(RATE) == 250
     pace.note(page(2, size), 0.0, 0.0, RATE)
     assert pace.page_records(RATE) == records
 
@@ -105,7 +105,7 @@ def test_a_page_is_worth_half_a_second(size: int, records: int) -> None:
 def test_records_without_bytes_are_no_division_by_zero() -> None:
     pace = ShardPace()
     pace.note(page(3, 0), 0.0, 0.0, RATE)
-    assert pace.page_records(RATE) == 10_000
+    assert pace.page_records(RATE) == 250
 
 
 class Api:
