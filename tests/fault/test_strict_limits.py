@@ -76,7 +76,7 @@ def test_a_shard_written_at_its_full_rate_is_followed(aws, start_query):
         stopped.set()
         writer.join()
     refused, made = refused_calls(aws, "GetRecords")
-    assert refused <= 0.01 * made
+    assert refused <= 1 + 0.01 * made  # the driver does not know what the last page weighed
     assert_exactly_once(query, stream)
 
 
