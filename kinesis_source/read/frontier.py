@@ -37,6 +37,8 @@ CATCH_UP_INTERVAL_S = 0.5
 """Between two looks at a shard while a query waits for its tip: at most 4 GetRecords a second."""
 ORPHANED_S = 60.0
 """How long a finished shard and all its children may be missing in the listings."""
+NEAR_FUTURE_MS = 2_000
+"""AWS's clock is known to about a second: a start that seems to lie this near ahead has come."""
 LISTING_DEADLINE_S = 30.0
 """How long a listing with a hole is asked for again before a query can start."""
 
@@ -145,6 +147,8 @@ class StreamFrontier:
 
     def _open_at(self, epoch_ms: int) -> tuple[Shard, ...]:
         lineage = self._list()
+        # ListShards may take a moment that GetShardIterator refuses: do not rely on it.
+        self._refuse_future(epoch_ms, NEAR_FUTURE_MS)
         try:
             found = self._api.list_shards(self._stream, open_at_ms=epoch_ms)
         except PositionRefusedError:
@@ -156,9 +160,9 @@ class StreamFrontier:
         begun |= lineage.ancestors(begun)
         return found + tuple(shard for shard in lineage.roots if shard.shard_id not in begun)
 
-    def _refuse_future(self, epoch_ms: int) -> None:
+    def _refuse_future(self, epoch_ms: int, tolerance_ms: int = 0) -> None:
         now_ms = self._api.now_ms()
-        if epoch_ms > now_ms:
+        if epoch_ms > now_ms + tolerance_ms:
             raise OptionError(
                 "OPTION_RANGE",
                 f"Option 'initialPosition' lies {epoch_ms - now_ms} ms in the future of AWS's "

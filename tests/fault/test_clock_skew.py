@@ -78,7 +78,9 @@ def test_a_role_is_renewed_by_awss_clock(aws, clock, start_query, hours: int):
 
 @pytest.mark.parametrize("jump_s", [-7200.0, 7200.0])
 def test_awss_clock_may_jump_while_the_query_runs(aws, clock, start_query, jump_s: float):
+    clock.ahead_s = -24 * 3600.0
     stream = aws.account().create_stream("events", shards=2)
+    clock.ahead_s = 0.0
     fill(stream, 200, size=700)
     query = start_query()
     query.run(200)

@@ -137,6 +137,16 @@ def test_static_keys_whose_token_expires_end_the_query_with_advice(aws, start_qu
         assert keys["SessionToken"] not in str(caught.value)
 
 
+def test_a_token_that_is_called_expired_by_mistake_is_tried_again(aws, start_query):
+    stream = aws.account().create_stream("events")
+    fill(stream, 20)
+    mistake = aws.faults.add("expired_token", operation="GetRecords", nth=2)
+    query = start_query()
+    query.run(20)
+    assert mistake.hits == 1
+    assert_exactly_once(query, stream)
+
+
 def test_a_deleted_static_key_ends_the_query_with_advice(aws, start_query):
     stream = aws.account(CALLER).create_stream("events")
     fill(stream, 20)
