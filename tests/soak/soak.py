@@ -207,6 +207,15 @@ class Soak:
             self._wait(until_s, lambda: self.output.last_committed() > before)
             life_s = self._chance.uniform(0.0, longest_s)
         self._wait(min(until_s, time.monotonic() + life_s), lambda: False)
+        if self._chance.random() < 0.6:
+            self._await_batch(self._chance.uniform(0.0, 0.8))
+
+    def _await_batch(self, then_s: float) -> None:
+        """Wait for a batch to begin, and a moment longer: to end the driver in the midst of it."""
+        begun, deadline_s = len(self.output.attempts()), time.monotonic() + 10
+        while len(self.output.attempts()) == begun and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        time.sleep(then_s)
 
     def _note_replay(self) -> None:
         """Compare the batch that was to be replayed; remember the one that will be."""

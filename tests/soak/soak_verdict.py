@@ -42,7 +42,8 @@ class Output:
 
     def attempts(self) -> list[int]:
         """Return the batch id of every attempt."""
-        lines = (self.work / "attempts").read_text().splitlines()
+        path = self.work / "attempts"
+        lines = path.read_text().splitlines() if path.exists() else []
         return [int(line.split()[0]) for line in lines]
 
     def _read(self, batch_id: int) -> Batch:

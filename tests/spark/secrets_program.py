@@ -78,13 +78,7 @@ def run_query(spark: SparkSession, task: dict[str, Any], folder: Path) -> None:
     while query.isActive and not counted and time.monotonic() < deadline:
         time.sleep(0.1)
     query.explain(extended=True)
-    show(
-        "progress",
-        json.dumps(
-            [p.jsonValue if hasattr(p, "jsonValue") else str(p) for p in query.recentProgress],
-            default=str,
-        ),
-    )
+    show("progress", [progress.json for progress in query.recentProgress])
     show("status", query.status)
     failure = query.exception()
     query.stop()
