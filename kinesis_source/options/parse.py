@@ -44,6 +44,8 @@ _READ_FIELDS: Final = {
     "pollInterval": "poll_interval_ms",
     "maxRecordsPerFetch": "max_records_per_fetch",
     "maxFetchRate": "max_fetch_bytes_per_s",
+    "maxRecordsPerTrigger": "max_records_per_trigger",
+    "maxBytesPerTrigger": "max_bytes_per_trigger",
     "shardsPerTask": "shards_per_task",
 }
 

@@ -158,6 +158,8 @@ class ReadSettings:
         What executors read of one shard in a second; None: as fast as replies come.
     shards_per_task : int
         How many shards one Spark task reads side by side.
+    max_records_per_trigger, max_bytes_per_trigger : int or None
+        What one micro-batch may hold of all streams together. Both None: 128 MiB of each shard.
     """
 
     streams: tuple[StreamSettings, ...]
@@ -169,6 +171,8 @@ class ReadSettings:
     max_records_per_fetch: int = 10_000
     max_fetch_bytes_per_s: int | None = 2_000_000
     shards_per_task: int = 5
+    max_records_per_trigger: int | None = None
+    max_bytes_per_trigger: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from kinesis_source.options.identity import (
     read_secret,
     read_session_name,
 )
+from kinesis_source.options.sizes import ByteRate, ByteSize
 from kinesis_source.options.start import read_initial_position, read_timestamp
 from kinesis_source.options.streams import read_region, read_stream_arns, read_stream_names
 from kinesis_source.options.values import (
     Boolean,
-    ByteRate,
     Choice,
     Duration,
     Integer,
@@ -198,6 +198,23 @@ OPTIONS: Final[tuple[Option, ...]] = (
         " consumers together and refuses calls beyond it for seconds; lower it where others read"
         " the same shards. `0` or `unlimited`: as fast as replies come, for an emulator.",
         default="2.0",
+    ),
+    Option(
+        "maxRecordsPerTrigger",
+        "Reading",
+        Integer(1, 1_000_000_000),
+        "About how many Kinesis records (aggregated ones count once) a micro-batch holds of all"
+        " streams together; shards that are behind get even shares. Default: no such limit, see"
+        " `maxBytesPerTrigger`. `Trigger.Once` ignores it, and so does the first batch of a run on"
+        " Spark 4.0 and 4.1.",
+    ),
+    Option(
+        "maxBytesPerTrigger",
+        "Reading",
+        ByteSize(),
+        "About how many bytes of data a micro-batch holds of all streams together, for example"
+        " `512m` or `2g`. Default, where neither this nor `maxRecordsPerTrigger` is given: 128 MiB"
+        " of each shard, a minute at the shard's rate.",
     ),
     Option(
         "pollInterval",

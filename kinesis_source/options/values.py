@@ -18,7 +18,6 @@ from urllib.parse import SplitResult, urlsplit
 __all__ = [
     "BadValueError",
     "Boolean",
-    "ByteRate",
     "Choice",
     "Duration",
     "Integer",
@@ -40,7 +39,6 @@ _UNITS_MS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("d", "day", "days"), 86_400_000),
 }
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([a-zA-Z]*)")
-_DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 # Only these hosts are taken without a scheme: every other one could mean http as well as https.
 _AWS_HOST = re.compile(
@@ -179,36 +177,6 @@ class Duration:
 
     def _unit_ms(self, unit: str) -> int | None:
         return _UNITS_MS.get(unit) if unit else self.bare_unit_ms
-
-
-@dataclass(frozen=True)
-class ByteRate:
-    """Megabytes (10^6 bytes) a second, as bytes a second; None: no limit."""
-
-    kind: str = "number"
-    allowed: str = "0.01 to 2.1, unlimited"
-
-    def __call__(self, text: str) -> int | None:
-        """Return bytes a second."""
-        if text.lower() == "unlimited":
-            return None
-        if not _DECIMAL.fullmatch(text):
-            raise BadValueError(
-                "OPTION_VALUE",
-                f"must be MB a second or 'unlimited', got {shown(text)}.",
-                "Write for example '1.5', without a unit.",
-            )
-        value = int(Decimal(text) * 1_000_000)
-        if value == 0 and Decimal(text) == 0:
-            return None
-        # AWS gives a shard 2 MiB/s: more is no rate to keep.
-        if not 10_000 <= value <= 2_100_000:
-            raise BadValueError(
-                "OPTION_RANGE",
-                f"must be {self.allowed}, got {shown(text)}.",
-                "Write a number within these bounds, or 'unlimited'.",
-            )
-        return value
 
 
 @dataclass(frozen=True)

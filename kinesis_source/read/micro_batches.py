@@ -17,6 +17,7 @@ from kinesis_source.errors import DataLossError, OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import TRIM_HORIZON, Position
 from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read.admission import Admission, Budget
 from kinesis_source.read.frontier import StreamFrontier
 from kinesis_source.read.planner import (
     awaits_children,
@@ -73,6 +74,13 @@ class MicroBatchPlanner:
             )
             for stream in settings.streams
         }
+        self._admissions = {
+            stream.key: Admission(api, stream, self._executor) for stream in settings.streams
+        }
+        self._budget = Budget.of(
+            _share(settings.max_records_per_trigger, len(settings.streams)),
+            _share(settings.max_bytes_per_trigger, len(settings.streams)),
+        )
         self._initial: StreamOffset | None = None
         self._not_after_ms: int | None = None
 
@@ -111,15 +119,15 @@ class MicroBatchPlanner:
         start : StreamOffset
             The end of the batch before, or the initial offset.
         to_the_tip : bool
-            Look until the last record is known that is there now (Trigger.Once).
+            Look until the last record is known that is there now, and take it all (Trigger.Once).
         """
         self._expect_our_streams(start)
         if self._not_after_ms is not None:
-            return self._catch_up(start)
+            return self._catch_up(start, is_limited=not to_the_tip)
         if to_the_tip:
             self.fix_target()
             try:
-                return self._catch_up(start)
+                return self._catch_up(start, is_limited=False)
             finally:
                 self._set_target(None)
         return self._follow(start)
@@ -134,7 +142,7 @@ class MicroBatchPlanner:
         give_up_s = self._monotonic() + self._settings.poll_interval_ms / 1000
         while True:
             self._wait_for_poll(give_up_s)
-            end = self._look(start)
+            end = self._look(start, is_limited=True)
             if end is not start or self._monotonic() >= give_up_s:
                 return end
 
@@ -144,18 +152,21 @@ class MicroBatchPlanner:
         if wait_s > 0:
             self._sleep(wait_s)
 
-    def _look(self, start: StreamOffset) -> StreamOffset:
+    def _look(self, start: StreamOffset, *, is_limited: bool) -> StreamOffset:
         """Poll once; return the new end, or ``start`` itself."""
         streams = dict(start.streams)
         for stream in self._settings.streams:
-            streams[stream.key] = self._advance(stream, start.streams.get(stream.key))
+            position = start.streams.get(stream.key)
+            streams[stream.key] = self._advance(stream, position, is_limited=is_limited)
         if start.is_initial:
             # Always a new text: batch 0 must be logged even without rows, or a restart would
             # resolve LATEST anew and lose what came in between.
             return StreamOffset(streams, start=start.streams)
         return start if streams == start.streams else StreamOffset(streams)
 
-    def _advance(self, stream: StreamSettings, start: StreamPosition | None) -> StreamPosition:
+    def _advance(
+        self, stream: StreamSettings, start: StreamPosition | None, *, is_limited: bool
+    ) -> StreamPosition:
         if start is None:
             return self._resolve(stream)  # a stream that was added to the query
         description = self._describe(stream)
@@ -172,6 +183,8 @@ class MicroBatchPlanner:
             if start.created_ms != created_ms:
                 return self._begin_recreated(stream, start, created_ms)
             self._report_lost(stream, losses, start)
+        if is_limited:
+            bounds = self._admissions[stream.key].limit(readable, bounds, self._budget)
         # The listing may be newer than the one that the poll was made with, never older.
         end = plan_end(start.shards, frontier.lineage(), bounds, self._api.now_ms(), losses)
         return StreamPosition(start.created_ms, end)
@@ -214,13 +227,13 @@ class MicroBatchPlanner:
 
     # AvailableNow and Once
 
-    def _catch_up(self, start: StreamOffset) -> StreamOffset:
+    def _catch_up(self, start: StreamOffset, *, is_limited: bool) -> StreamOffset:
         """Look until every readable shard's last record within the target is known."""
         last, progress_s = start, self._monotonic()
         while True:
-            end = self._look(start)
+            end = self._look(start, is_limited=False)
             if self._is_all_known(end):
-                return end
+                return self._look(start, is_limited=True) if is_limited else end
             if end != last:
                 last, progress_s = end, self._monotonic()
             elif self._monotonic() >= progress_s + STALL_S:
@@ -271,3 +284,8 @@ class MicroBatchPlanner:
                 f"{sorted(self._frontiers)}.",
                 "Name the stream as before (name or ARN), or use a new checkpoint directory.",
             )
+
+
+def _share(total: int | None, streams: int) -> int | None:
+    """Return one stream's part of a limit, at least one."""
+    return None if total is None else max(1, total // streams)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import pickle
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from kinesis_source.errors import OptionError
-from kinesis_source.model.positions import TRIM_HORIZON
+from kinesis_source.model.positions import TRIM_HORIZON, AtTimestamp
 from kinesis_source.options.parse import parse_options
 from kinesis_source.options.peers import NO_EFFECT, UNSUPPORTED
 from kinesis_source.options.secret import Secret
@@ -324,7 +323,7 @@ def test_a_wrong_value_is_named_with_what_to_do(
 
 def test_a_time_that_is_exactly_now_is_not_in_the_future() -> None:
     settings = settings_of(initialPosition="2023-11-14T22:13:20Z")
-    assert dataclasses.astuple(settings.read)[1] == (NOW_MS,)
+    assert settings.read.initial_position == AtTimestamp(NOW_MS)
 
 
 def test_the_machines_clock_is_asked_by_default() -> None:
