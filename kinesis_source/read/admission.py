@@ -29,6 +29,8 @@ WRITTEN_RECORDS_PER_S = 1_000
 SHORTEST_CUT_MS = 1_000
 """No cut lies nearer: less than a shard takes in a second is not worth the calls."""
 SAMPLE_BYTES = 64 * 1024
+LARGEST_PAGE_RECORDS = 1_000
+LARGEST_PAGE_BYTES = 1024 * 1024
 FEW_RECORDS = 3
 EMPTY_TRIES = 3
 
@@ -164,6 +166,7 @@ class Admission:
         self._executor = executor
         self._samples: dict[str, tuple[Position, Sample]] = {}
         self._mean_bytes: dict[str, float] = {}
+        self._page_records = 0
 
     def limit(
         self, starts: Mapping[str, Position], bounds: Mapping[str, Position], budget: Budget
@@ -192,6 +195,7 @@ class Admission:
             behind = ahead if sum(most.values()) > 1.0 else []
         if not behind:
             return limited
+        self._page_records = self._records_of_share(budget, len(behind))
         sampled = self._executor.map(lambda shard: self._sample(shard, starts[shard]), behind)
         samples = {
             shard: sample
@@ -210,6 +214,14 @@ class Admission:
         )
         limited.update(zip(full, cuts, strict=True))
         return limited
+
+    @staticmethod
+    def _records_of_share(budget: Budget, shards: int) -> int:
+        """Return how many records one share has, and one more, if a page can show them; else 0."""
+        if budget.max_records is None:
+            return 0
+        wanted = budget.max_records // (1 if budget.is_per_shard else shards) + 2
+        return wanted if wanted <= LARGEST_PAGE_RECORDS else 0
 
     def _most(self, start: Position, bound: Position, budget: Budget) -> float:
         """Return the largest cost that a span of time can have; infinite if it is not known."""
@@ -270,7 +282,12 @@ class Admission:
     def _page(self, shard_id: str, position: Position) -> Page | None:
         """Return a small page with records from a position on; None if there was none."""
         mean_bytes = self._mean_bytes.get(shard_id, 1024.0)
-        limit = max(FEW_RECORDS + 1, min(1_000, int(SAMPLE_BYTES / max(1.0, mean_bytes))))
+        limit = max(
+            FEW_RECORDS + 1,
+            min(LARGEST_PAGE_RECORDS, int(SAMPLE_BYTES / max(1.0, mean_bytes))),
+            # A share so small is cut to the record, wherever its records came in one burst.
+            min(self._page_records, int(LARGEST_PAGE_BYTES / max(1.0, mean_bytes))),
+        )
         try:
             iterator: str | None = self._api.get_iterator(self._stream, shard_id, position)
             for _ in range(EMPTY_TRIES):

@@ -162,3 +162,20 @@ def test_a_timestamp_start_reads_from_that_moment(spark, aws, make_stream, tmp_p
     assert query.awaitTermination(60)
     assert {stream.written[row].split(b"-")[0] for row in log.rows} == {b"new"}
     assert len(log.rows) == 30
+
+
+@pytest.mark.skipif(not HAS_ADMISSION_CONTROL, reason="one batch a run before Spark 4.2")
+def test_available_now_works_a_backlog_off_in_bounded_batches(spark, aws, make_stream, tmp_path):
+    stream = make_stream(shards=3)
+    stream.put(2_000)
+    log = BatchLog()
+    query = (
+        stream_writer(spark, aws, log, tmp_path, maxRecordsPerTrigger="300")
+        .trigger(availableNow=True)
+        .start()
+    )
+    assert query.awaitTermination(120)
+    assert sorted(log.rows) == sorted(stream.written)
+    sizes = [len(rows) for rows in log.batches.values() if rows]
+    assert max(sizes) <= 450
+    assert len(sizes) >= 5
