@@ -169,7 +169,11 @@ class Admission:
         self._page_records = 0
 
     def limit(
-        self, starts: Mapping[str, Position], bounds: Mapping[str, Position], budget: Budget
+        self,
+        starts: Mapping[str, Position],
+        bounds: Mapping[str, Position],
+        budget: Budget,
+        first_ms: Mapping[str, int],
     ) -> dict[str, Position]:
         """Return bounds that keep to a budget, as nearly as the shards' densities tell.
 
@@ -180,6 +184,8 @@ class Admission:
         bounds : mapping of shard id to Position
             How far they could be read.
         budget : Budget
+        first_ms : mapping of shard id to int
+            Arrival of the first record behind a start that is no record itself, where it is known.
 
         Returns
         -------
@@ -188,7 +194,10 @@ class Admission:
         """
         limited = dict(bounds)
         ahead = [shard for shard in starts if is_ahead(bounds[shard], starts[shard])]
-        most = {shard: self._most(starts[shard], bounds[shard], budget) for shard in ahead}
+        most = {
+            shard: self._most(starts[shard], bounds[shard], budget, first_ms.get(shard))
+            for shard in ahead
+        }
         if budget.is_per_shard:
             behind = [shard for shard in ahead if most[shard] > 1.0]
         else:
@@ -223,13 +232,12 @@ class Admission:
         wanted = budget.max_records // (1 if budget.is_per_shard else shards) + 2
         return wanted if wanted <= LARGEST_PAGE_RECORDS else 0
 
-    def _most(self, start: Position, bound: Position, budget: Budget) -> float:
+    def _most(
+        self, start: Position, bound: Position, budget: Budget, first_ms: int | None
+    ) -> float:
         """Return the largest cost that a span of time can have; infinite if it is not known."""
-        if isinstance(start, AfterRecord):
-            start_ms = start.arrival_ms
-        elif isinstance(start, AtTimestamp):
-            start_ms = start.epoch_ms
-        else:
+        start_ms = start.arrival_ms if isinstance(start, AfterRecord) else first_ms
+        if start_ms is None:
             return float("inf")
         span_s = max(0, self._arrival_ms(bound) - start_ms) / 1000 + 1
         return budget.cost(span_s * WRITTEN_RECORDS_PER_S, span_s * WRITTEN_BYTES_PER_S)

@@ -221,6 +221,15 @@ class StreamFrontier:
                 self._listing_is_due = True  # children are wanted
         return {shard_id: self._probes[shard_id].bound for shard_id in readable}
 
+    @property
+    def first_arrivals_ms(self) -> dict[str, int]:
+        """Arrival of the first record behind a start that is no record, where one was seen."""
+        return {
+            shard_id: probe.first_ms
+            for shard_id, probe in self._probes.items()
+            if probe.first_ms is not None
+        }
+
     def note_orphans(self, orphans: list[str]) -> None:
         """Take finished shards for lost whose children are not listed for too long to be late."""
         now_s = self._monotonic()

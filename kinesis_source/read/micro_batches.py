@@ -184,7 +184,9 @@ class MicroBatchPlanner:
                 return self._begin_recreated(stream, start, created_ms)
             self._report_lost(stream, losses, start)
         if is_limited:
-            bounds = self._admissions[stream.key].limit(readable, bounds, self._budget)
+            bounds = self._admissions[stream.key].limit(
+                readable, bounds, self._budget, frontier.first_arrivals_ms
+            )
         # The listing may be newer than the one that the poll was made with, never older.
         end = plan_end(start.shards, frontier.lineage(), bounds, self._api.now_ms(), losses)
         return StreamPosition(start.created_ms, end)

@@ -93,6 +93,7 @@ class ShardProbe:
     ) -> None:
         self.shard_id = shard_id
         self.bound: Position = start
+        self.first_ms: int | None = None  # arrival of the first record behind a start
         self.millis_behind_latest: int | None = None
         self.is_exhausted = False  # with not_after_ms: the last record that counts is known
         self._api = api
@@ -155,6 +156,8 @@ class ShardProbe:
         self.millis_behind_latest = page.millis_behind_latest
         if len(page):
             self._learn_size(page)
+            if not isinstance(self.bound, AfterRecord):
+                self.first_ms = min(page.arrival_ms)
         refused = self._advance(page)
         self._keep(page.next_iterator)
         if refused:
