@@ -99,7 +99,8 @@ class Driver:
         except subprocess.TimeoutExpired:
             self.kill()
             raise SoakError(f"the driver did not stop within {STOP_S:.0f} s") from None
-        if status:
+        # Before it has begun to listen, the signal itself ends it.
+        if status not in {0, -signal.SIGTERM}:
             raise SoakError(f"the driver ended with status {status}: {self.last_words()}")
 
     def last_words(self) -> str:
