@@ -27,8 +27,8 @@ java:
 demo: $(INSTALLED) java ## Show the main job: a stream of another account, live in a table
 	@$(PY) -m kinesis_source.cli.main demo
 
-test: $(INSTALLED) java ## Run all tests
-	@$(PYTEST) tests
+test: $(INSTALLED) java ## Run the tests, but for faults, crashes and the soak
+	@$(PYTEST) tests --ignore=tests/fault --ignore=tests/crash
 
 unit: $(INSTALLED) ## Run the tests that need no Java
 	@$(PYTEST) tests/unit tests/contract
