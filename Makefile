@@ -10,7 +10,7 @@ MINUTES ?= 10
 # pyspark 4.0 leaves sockets to the garbage collector.
 OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-.PHONY: help setup java demo test unit property spark fault localstack notebooks lint fmt types layers docs compat soak wheel check clean
+.PHONY: help setup java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat soak wheel check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ spark: $(INSTALLED) java ## Run the tests on real Spark and the embedded emulato
 
 fault: $(INSTALLED) java ## Run the source under every fault that the emulator knows
 	@$(PYTEST) tests/fault -m ""
+
+crash: $(INSTALLED) java ## Kill drivers, executors and Python workers, again and again
+	@$(PYTEST) tests/crash
 
 localstack: $(INSTALLED) java ## Run the tests against LocalStack, and the emulators' parity
 	@$(PYTEST) tests/localstack tests/parity
