@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
+from kinesis_source.emulator import StreamHandle
 from tests.crash.support import (
     CrashSite,
     Driver,
@@ -21,7 +22,7 @@ from tests.crash.support import (
     last_logged,
     stored,
 )
-from tests.fault.support import REGION
+from tests.fault.support import REGION, fill
 from tests.soak.soak_load import Background, Resharder, Writer
 
 KILLS_PER_MOMENT = 4
@@ -60,6 +61,29 @@ class Moments:
             "files listed": (lambda: last_logged(work / "files" / "_spark_metadata"), 0.0),
             "files committed": (lambda: last_logged(work / "files-checkpoint" / "commits"), 0.0),
         }[name]
+
+
+class Storm(Background):
+    """Splits, merges and writes, over and over: most batches meet a shard that has just closed."""
+
+    MOST_SHARDS = 6
+
+    def __init__(self, stream: StreamHandle) -> None:
+        super().__init__("storm", (0.4, 0.8), random.Random(SEED))  # noqa: S311 - must repeat
+        self.reshards = 0
+        self._stream = stream
+
+    def once(self) -> None:
+        fill(self._stream, 30, prefix=f"storm {self.reshards}")
+        shards = self._stream.open_shard_ids()
+        at = self.chance.randrange(len(shards))
+        if at + 1 < len(shards) and (len(shards) >= self.MOST_SHARDS or self.chance.random() < 0.5):
+            self._stream.merge(shards[at], shards[at + 1])
+        elif len(shards) < self.MOST_SHARDS:
+            self._stream.split(shards[at])
+        else:
+            return
+        self.reshards += 1
 
 
 class Replays:
@@ -179,3 +203,34 @@ def test_kills_around_the_file_sinks_log_lose_and_repeat_nothing(aws, crash_site
     assert len(killed) == 6
     assert len(open_batches) >= 2, "batches that had to be repeated"
     assert_files_exactly_once(site, stream)
+
+
+def test_stops_and_a_kill_in_a_resharding_storm_lose_and_repeat_nothing(aws, crash_site):
+    """The query is stopped and started again in one driver, then killed and started in another."""
+    stream = aws.account().create_stream("events", shards=2)
+    site: CrashSite = crash_site()
+    driver = site.new_driver()
+    driver.wait_ready()
+    storm = Storm(stream)
+    storm.start()
+    for turn in range(1, 4):
+        driver.tell("start")
+        wait_for_batches(site, driver, 3)
+        if turn < 3:
+            driver.tell("stop")
+            driver.wait_event("stopped", count=turn)
+    assert driver.kill()
+    driver = site.new_driver()
+    driver.wait_ready()
+    storm.finish()
+    assert storm.error is None
+    driver.finish()
+    driver.wait_gone()
+
+    assert storm.reshards >= 10
+    assert_batches_exactly_once(site, stream)
+
+
+def wait_for_batches(site: CrashSite, driver: Driver, count: int) -> None:
+    before = site.output.last_committed()
+    driver.wait(lambda: site.output.last_committed() >= before + count, 90, f"{count} batches")
