@@ -96,9 +96,20 @@ def register(spark: SparkSession, aliases: Iterable[str] = ()) -> None:
         ``[OPTION_VALUE]`` for a text as ``aliases`` or a name that cannot be a format.
     """
     names = _checked(aliases)
-    spark.dataSource.register(KinesisDataSource)
+    _register_format(spark)
     for name in names:
         spark.dataSource.register(_alias(name))
+
+
+def _register_format(spark: SparkSession) -> None:
+    from pyspark.errors import AnalysisException
+
+    try:
+        spark.dataSource.register(KinesisDataSource)
+    except AnalysisException as error:
+        # Spark 4.0.5 refuses a name that its look-up of pyspark_* modules has found: it is ours.
+        if "DATA_SOURCE_ALREADY_EXISTS" not in str(error):
+            raise
 
 
 def _checked(aliases: Iterable[str]) -> list[str]:
