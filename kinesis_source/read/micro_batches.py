@@ -19,13 +19,13 @@ from kinesis_source.model.positions import TRIM_HORIZON, Position
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.admission import Admission, Budget
 from kinesis_source.read.frontier import StreamFrontier
+from kinesis_source.read.naming import name_position, name_time
 from kinesis_source.read.planner import (
     awaits_children,
     orphaned_shards,
     plan_end,
     readable_shards,
 )
-from kinesis_source.read.trimming import name_position, name_time
 
 __all__ = ["MicroBatchPlanner"]
 

@@ -17,8 +17,9 @@ from kinesis_source.errors import ServiceError, StreamError
 from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, Position
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read.naming import name_position
 from kinesis_source.read.pacing import pace_of
-from kinesis_source.read.trimming import TrimGuard, name_position
+from kinesis_source.read.trimming import TrimGuard
 
 __all__ = ["ShardReader"]
 

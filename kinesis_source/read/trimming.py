@@ -9,22 +9,19 @@ Out: DataLossError, or a warning with failOnDataLoss=false.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
 
 from kinesis_source.aws.api import Page, StreamApi
 from kinesis_source.errors import DataLossError
 from kinesis_source.model.positions import (
-    END,
     AfterRecord,
-    AtTimestamp,
-    OldestSince,
     Position,
     complete_at_ms,
 )
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import StreamSettings
+from kinesis_source.read.naming import name_position, name_time
 
-__all__ = ["TrimGuard", "name_position", "name_time"]
+__all__ = ["TrimGuard"]
 
 logger = logging.getLogger("kinesis_source")
 
@@ -126,22 +123,3 @@ class TrimGuard:
     def _is_past_horizon(self, position: Position) -> bool:
         complete_ms = complete_at_ms(position) or 0
         return self._api.now_ms() - complete_ms > (self._retention_ms or 0)
-
-
-def name_position(position: Position) -> str:
-    """Return a position for a message, with times that people can read."""
-    if isinstance(position, AfterRecord):
-        return (
-            f"sequence number {position.sequence_number} (arrived {name_time(position.arrival_ms)})"
-        )
-    if isinstance(position, AtTimestamp):
-        return f"the moment {name_time(position.epoch_ms)}"
-    if isinstance(position, OldestSince):
-        return f"the oldest record (none was missing at {name_time(position.complete_ms)})"
-    return "the end of the shard" if position is END else "the oldest record"
-
-
-def name_time(epoch_ms: int) -> str:
-    """Return milliseconds since 1970 as UTC text."""
-    moment = datetime.fromtimestamp(epoch_ms / 1000, tz=timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
