@@ -32,13 +32,18 @@ from kinesis_source.options.settings import ClientSettings, IdentitySettings, St
 
 CLICKS = StreamSettings.from_key("clicks")
 SHARD = "shardId-000000000000"
+PATIENT = RetryPolicy(60_000, base_ms=2, throttle_base_ms=4, throttle_floor_ms=1)
+"""Short waits, and a budget that a busy machine does not spend."""
 QUICK = RetryPolicy(400, base_ms=2, throttle_base_ms=4, throttle_floor_ms=1)
+"""For what stays down."""
 TEST_KEYS = IdentitySettings("test", Secret("test"))
 """The emulator's own; without stsEndpoint nobody is asked who they belong to."""
 
 
-def connect(url: str, identity: IdentitySettings = TEST_KEYS, **timeouts: int) -> BotoStreamApi:
-    return BotoStreamApi(ClientSettings("us-east-1", url, identity, **timeouts), QUICK)
+def connect(
+    url: str, identity: IdentitySettings = TEST_KEYS, policy: RetryPolicy = PATIENT
+) -> BotoStreamApi:
+    return BotoStreamApi(ClientSettings("us-east-1", url, identity), policy)
 
 
 @pytest.fixture
@@ -244,7 +249,8 @@ def test_the_other_calls_survive(api, aws, operation, kind):
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else None,
 )
-def test_spent_budgets(api, aws, fault, kind, code):
+def test_spent_budgets(aws, clicks, fault, kind, code):
+    api = connect(aws.endpoint_url, policy=QUICK)
     iterator = api.get_iterator(CLICKS, SHARD, TRIM_HORIZON)
     aws.faults.add(**fault, operation="GetRecords")
     with pytest.raises(kind) as failed:
@@ -252,7 +258,7 @@ def test_spent_budgets(api, aws, fault, kind, code):
     tries = len(aws.call_log("GetRecords"))
     assert failed.value.code == code
     assert tries > 2
-    for words in (f"{tries} tries in 0.", "'clicks'", "us-east-1", SHARD, "GetRecords"):
+    for words in (f"{tries} tries in ", "'clicks'", "us-east-1", SHARD, "GetRecords"):
         assert words in str(failed.value)
 
 
@@ -355,7 +361,7 @@ def web_server(status: int, content_type: str, body: bytes, *, dated: bool = Tru
 )
 def test_something_that_is_not_kinesis(status, content_type, body):
     with web_server(status, content_type, body) as url:
-        api = connect(url)
+        api = connect(url, policy=QUICK)
         with pytest.raises(ServiceError, match=r"^\[SERVICE_ENDPOINT\]") as failed:
             api.describe(CLICKS)
         api.close()
@@ -366,7 +372,7 @@ def test_something_that_is_not_kinesis(status, content_type, body):
 @pytest.mark.parametrize("body", [b"[1]", b"null", b"{}", b'{"Shards":[{}]}'])
 def test_json_of_another_form_is_incomplete(body):
     with web_server(200, "application/x-amz-json-1.1", body) as url:
-        api = connect(url)
+        api = connect(url, policy=QUICK)
         with pytest.raises(ServiceError, match=r"^\[SERVICE_INCOMPLETE_REPLY\]"):
             api.list_shards(CLICKS)
         api.close()
@@ -374,19 +380,19 @@ def test_json_of_another_form_is_incomplete(body):
 
 def test_a_port_where_nobody_listens():
     with pytest.raises(ServiceError, match=r"^\[SERVICE_ENDPOINT\].*127\.0\.0\.1:9"):
-        connect("http://127.0.0.1:9").describe(CLICKS)
+        connect("http://127.0.0.1:9", policy=QUICK).describe(CLICKS)
 
 
 def test_tls_against_a_server_without_it(aws):
     url = aws.endpoint_url.replace("http:", "https:")
     with pytest.raises(ServiceError, match=r"^\[SERVICE_ENDPOINT\].*SSLError"):
-        connect(url).describe(CLICKS)
+        connect(url, policy=QUICK).describe(CLICKS)
 
 
 @pytest.mark.parametrize("url", ["not a url", "http://"])
 def test_an_endpoint_that_is_no_url(url):
     with pytest.raises(ServiceError, match=r"^\[SERVICE_ENDPOINT\]"):
-        connect(url).describe(CLICKS)
+        connect(url, policy=QUICK).describe(CLICKS)
 
 
 # --- AWS's clock ------------------------------------------------------------------------------
@@ -408,7 +414,7 @@ def test_the_clock_is_fed_by_every_reply(api, aws):
 
 def test_replies_without_date():
     with web_server(200, "application/x-amz-json-1.1", b'{"StreamNames":[]}', dated=False) as url:
-        api = connect(url)
+        api = connect(url, policy=QUICK)
         with pytest.raises(ServiceError, match=r"^\[SERVICE_CLOCK\].*no Date"):
             api.now_ms()
         api.close()
@@ -416,7 +422,7 @@ def test_replies_without_date():
 
 def test_the_clock_of_an_endpoint_that_is_not_there():
     with pytest.raises(ServiceError, match=r"^\[SERVICE_ENDPOINT\]"):
-        connect("http://127.0.0.1:9").now_ms()
+        connect("http://127.0.0.1:9", policy=QUICK).now_ms()
 
 
 # --- one client for each process and settings ---------------------------------------------------
