@@ -27,7 +27,8 @@ _ORDER: Final = ("decode", "end_to_end", "reader", "planning", "backlog", "laten
 
 def module_names() -> list[str]:
     """Return the modules that can be run, in their order; any others come last."""
-    found = [module.name for module in pkgutil.iter_modules(measure.__path__)]
+    names = [module.name for module in pkgutil.iter_modules(measure.__path__)]
+    found = [name for name in names if not name.startswith("_")]  # the others are their helpers
     places = {name: place for place, name in enumerate(_ORDER)}
     return sorted(found, key=lambda name: (places.get(name, len(_ORDER)), name))
 

@@ -8,19 +8,26 @@ to AWS is :class:`kinesis_source.aws.client.BotoStreamApi`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from kinesis_source.model.positions import Position
 from kinesis_source.model.shards import Shard
 from kinesis_source.options.settings import StreamSettings
 
 __all__ = [
+    "ALL_DATA",
+    "NO_DATA",
     "IteratorExpiredError",
     "Page",
     "PositionRefusedError",
     "StreamApi",
     "StreamDescription",
 ]
+
+
+ALL_DATA: Final = b""
+NO_DATA: Final = None
+"""Values of ``data_prefix``, see :meth:`StreamApi.get_page`."""
 
 
 class IteratorExpiredError(Exception):
@@ -61,12 +68,15 @@ class Page:
     arrival_ms : list of int
         Approximate arrival times; not necessarily rising.
     data : list of bytes
+        Empty if nobody wants it, see :meth:`StreamApi.get_page`.
     next_iterator : str or None
         None at the end of a closed shard, and in damaged replies.
     millis_behind_latest : int
         0: nothing newer was there.
     child_shard_ids : tuple of str
         Set only in the reply that ends a closed shard.
+    skipped_bytes : int
+        How much data was not decoded; two bytes a record more at most.
     """
 
     sequence_numbers: list[str]
@@ -76,9 +86,15 @@ class Page:
     next_iterator: str | None
     millis_behind_latest: int
     child_shard_ids: tuple[str, ...] = ()
+    skipped_bytes: int = 0
 
     def __len__(self) -> int:
         return len(self.sequence_numbers)
+
+    @property
+    def data_bytes(self) -> int:
+        """How much data the records hold, decoded or not."""
+        return self.skipped_bytes or sum(map(len, self.data))
 
     @property
     def is_shard_end(self) -> bool:
@@ -129,8 +145,18 @@ class StreamApi(Protocol):
         """
         ...
 
-    def get_page(self, stream: StreamSettings, shard_id: str, iterator: str, limit: int) -> Page:
+    def get_page(
+        self,
+        stream: StreamSettings,
+        shard_id: str,
+        iterator: str,
+        limit: int,
+        data_prefix: bytes | None = ALL_DATA,
+    ) -> Page:
         """Read one page of 1 to ``limit`` (at most 10,000) records, or an empty one.
+
+        Decoding data costs most. With ``data_prefix`` it is left out, unless some record's data
+        begins so; NO_DATA: always. A page may have it all the same.
 
         Raises
         ------

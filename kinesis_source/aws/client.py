@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from botocore import exceptions as boto
 
 from kinesis_source.aws.api import (
+    ALL_DATA,
     IteratorExpiredError,
     Page,
     PositionRefusedError,
@@ -178,7 +179,14 @@ class BotoStreamApi:
             "GetShardIterator", call, stream, shard_id, {"InvalidArgumentException": _refused}
         )
 
-    def get_page(self, stream: StreamSettings, shard_id: str, iterator: str, limit: int) -> Page:
+    def get_page(
+        self,
+        stream: StreamSettings,
+        shard_id: str,
+        iterator: str,
+        limit: int,
+        data_prefix: bytes | None = ALL_DATA,
+    ) -> Page:
         """Read one page, see StreamApi."""
         request: dict[str, Any] = {"ShardIterator": iterator, "Limit": limit}
         if stream.arn is not None:
@@ -187,7 +195,7 @@ class BotoStreamApi:
         def call(client: Any) -> Page:
             reply = client.get_records(**request)
             try:
-                return page_from_reply(reply)
+                return page_from_reply(reply, data_prefix)
             except IncompleteReplyError as error:
                 raise incomplete(reply, error.missing) from None
 

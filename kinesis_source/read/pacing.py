@@ -85,7 +85,7 @@ class ShardPace:
         """
         if not len(page) or bytes_per_s is None:
             return
-        size = sum(map(len, page.data)) + sum(map(len, page.partition_keys))
+        size = page.data_bytes + sum(map(len, page.partition_keys))
         counted_from_s = max(began_s, now_s - ON_THE_WAY_S)
         with self._lock:
             self._record_bytes = size / len(page)

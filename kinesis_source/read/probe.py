@@ -18,7 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
-from kinesis_source.aws.api import IteratorExpiredError, Page, PositionRefusedError, StreamApi
+from kinesis_source.aws.api import (
+    NO_DATA,
+    IteratorExpiredError,
+    Page,
+    PositionRefusedError,
+    StreamApi,
+)
 from kinesis_source.errors import StreamError
 from kinesis_source.model.positions import (
     END,
@@ -220,7 +226,7 @@ class ShardProbe:
         return self._get_page(iterator, limit), True
 
     def _get_page(self, iterator: str, limit: int) -> Page:
-        return self._api.get_page(self._stream, self.shard_id, iterator, limit)
+        return self._api.get_page(self._stream, self.shard_id, iterator, limit, NO_DATA)
 
     def _advance(self, page: Page) -> bool:
         """Move the bound to the last record of a page; say whether a later one was refused."""
@@ -252,7 +258,7 @@ class ShardProbe:
         self._iterator_since_s = self._monotonic()
 
     def _learn_size(self, page: Page) -> None:
-        mean = sum(map(len, page.data)) / len(page)
+        mean = page.data_bytes / len(page)
         self._record_bytes = max(
             1.0, (self._record_bytes + mean) / 2 if mean < WALK_BYTES else mean
         )

@@ -127,6 +127,7 @@ class _Task:
             self._streams.get(shard_range.stream) or StreamSettings.from_key(shard_range.stream),
             shard_range,
             self._settings,
+            builder.data_prefix,
             sleep=self._pause,
         )
         for page in reader.pages():

@@ -12,7 +12,13 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from kinesis_source.aws.api import IteratorExpiredError, Page, PositionRefusedError, StreamApi
+from kinesis_source.aws.api import (
+    ALL_DATA,
+    IteratorExpiredError,
+    Page,
+    PositionRefusedError,
+    StreamApi,
+)
 from kinesis_source.errors import ServiceError, StreamError
 from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, Position
 from kinesis_source.model.ranges import ShardRange
@@ -46,6 +52,8 @@ class ShardReader:
     stream : StreamSettings
     shard_range : ShardRange
     settings : ReadSettings
+    data_prefix : bytes or None
+        Which data is wanted, see StreamApi.get_page.
     monotonic, sleep : callable
         Clock and pause, in seconds.
     """
@@ -56,6 +64,7 @@ class ShardReader:
         stream: StreamSettings,
         shard_range: ShardRange,
         settings: ReadSettings,
+        data_prefix: bytes | None = ALL_DATA,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -64,6 +73,7 @@ class ShardReader:
         self._stream = stream
         self._range = shard_range
         self._settings = settings
+        self._data_prefix = data_prefix
         self._monotonic = monotonic
         self._sleep = sleep
         self._last = (
@@ -109,7 +119,9 @@ class ShardReader:
             self._wait_for_leave()
             began_s = self._monotonic()
             try:
-                page = self._api.get_page(self._stream, self._range.shard_id, iterator, limit)
+                page = self._api.get_page(
+                    self._stream, self._range.shard_id, iterator, limit, self._data_prefix
+                )
             except IteratorExpiredError:
                 iterator = None
                 self._check_stall(moved_s)

@@ -11,13 +11,15 @@ record's sequence number and arrival time, and ``subSequenceNumber`` 0, 1, 2 and
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, repeat
 from typing import Final, Protocol
 
 import pyarrow as pa
 
-from kinesis_source.records.kpl import deaggregate, has_aggregates
+from kinesis_source.records.kpl import AGGREGATE_PREFIX, deaggregate, has_aggregates
 from kinesis_source.records.schema import Content, OutputColumn, arrow_schema
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "BatchBuilder", "RecordColumns"]
@@ -29,6 +31,10 @@ MAX_BATCH_ROWS: Final = 10_000
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 """Above the 10 MiB of a page, so that only de-aggregated pages are ever cut by it, and far below
 the 2 GiB at which Arrow's 32-bit offsets end, whatever characters the partition keys have."""
+
+JOIN_FROM_BYTES: Final = 512
+"""Mean size from which joining payloads is quicker than Arrow's own loop over them: a page of 1 KiB
+records takes 1.9 ms instead of 3.8, one of 100 B records 0.6 instead of 0.3."""
 
 
 class RecordColumns(Protocol):
@@ -51,7 +57,7 @@ class RecordColumns(Protocol):
 
     @property
     def data(self) -> Sequence[bytes]:
-        """Payloads, as they were put."""
+        """Payloads, as they were put; may be empty if :attr:`BatchBuilder.data_prefix` says so."""
         ...
 
 
@@ -115,7 +121,15 @@ class BatchBuilder:
         self._deaggregate = deaggregate
         self._max_rows = max_rows
         self._max_bytes = max_bytes
+        self._needs_data = any(column.content is Content.DATA for column in columns)
         self._makers = tuple(_make_maker(column.content, stream) for column in columns)
+
+    @property
+    def data_prefix(self) -> bytes | None:
+        """Which payloads are needed: of pages in which one begins so; b"": all; None: none."""
+        if self._needs_data:
+            return b""
+        return AGGREGATE_PREFIX if self._deaggregate else None
 
     def batches(
         self, shard_id: str, records: RecordColumns, first: int = 0, stop: int | None = None
@@ -159,8 +173,9 @@ class BatchBuilder:
                     yield 0, count
                 return
         start = size = 0
-        for index, (data, key) in enumerate(zip(rows.data, rows.partition_keys, strict=True)):
-            weight = len(data) + len(key)
+        sizes = map(len, rows.data) if rows.data else repeat(0, count)
+        for index, (data_bytes, key) in enumerate(zip(sizes, rows.partition_keys, strict=True)):
+            weight = data_bytes + len(key)
             full = index - start == self._max_rows or size + weight > self._max_bytes
             if full and index > start:
                 yield start, index
@@ -210,6 +225,15 @@ def _make_maker(content: Content, stream: str) -> Callable[[_Rows], pa.Array]:
     return _MAKERS[content]
 
 
+def _make_data(rows: _Rows) -> pa.Array:
+    size_bytes = sum(map(len, rows.data))
+    if size_bytes < JOIN_FROM_BYTES * len(rows):
+        return pa.array(rows.data, pa.binary())
+    offsets = array("i", accumulate(map(len, rows.data), initial=0))
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(rows.data))]
+    return pa.Array.from_buffers(pa.binary(), len(rows), buffers)
+
+
 def _make_arrival(rows: _Rows) -> pa.Array:
     in_ms = pa.array(rows.arrival_ms, pa.timestamp("ms", tz="UTC"))
     return in_ms.cast(pa.timestamp("us", tz="UTC"))
@@ -222,7 +246,7 @@ def _make_sub_sequence_numbers(rows: _Rows) -> pa.Array:
 
 
 _MAKERS: Final[dict[Content, Callable[[_Rows], pa.Array]]] = {
-    Content.DATA: lambda rows: pa.array(rows.data, pa.binary()),
+    Content.DATA: _make_data,
     Content.PARTITION_KEY: lambda rows: pa.array(rows.partition_keys, pa.string()),
     Content.SEQUENCE_NUMBER: lambda rows: pa.array(rows.sequence_numbers, pa.string()),
     Content.ARRIVAL: _make_arrival,

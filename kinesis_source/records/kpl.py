@@ -27,9 +27,10 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["deaggregate", "has_aggregates"]
+__all__ = ["AGGREGATE_PREFIX", "deaggregate", "has_aggregates"]
 
-_MAGIC: Final = b"\xf3\x89\x9a\xc2"
+AGGREGATE_PREFIX: Final = b"\xf3\x89\x9a\xc2"
+"""How each aggregate begins."""
 _DIGEST_BYTES: Final = 16
 _VARINT, _FIXED64, _BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)
 # Tags: field number << 3 | wire type.
@@ -46,7 +47,9 @@ def has_aggregates(data: Iterable[bytes]) -> bool:
 
     Costs one comparison a record (about 20 ns): text begins below the magic's first byte.
     """
-    return any(payload.startswith(_MAGIC) for payload in data if payload >= _MAGIC)
+    return any(
+        payload.startswith(AGGREGATE_PREFIX) for payload in data if payload >= AGGREGATE_PREFIX
+    )
 
 
 def deaggregate(data: bytes) -> tuple[list[str], list[bytes]] | None:
@@ -63,14 +66,14 @@ def deaggregate(data: bytes) -> tuple[list[str], list[bytes]] | None:
         sub-sequence number. None if the data is no intact aggregate, and is to be taken as it is.
     """
     end = len(data) - _DIGEST_BYTES
-    if end < len(_MAGIC) or not data.startswith(_MAGIC):
+    if end < len(AGGREGATE_PREFIX) or not data.startswith(AGGREGATE_PREFIX):
         return None
     view = memoryview(data)
     # A checksum, not a safeguard: must work where the system forbids MD5 for security (FIPS).
-    if hashlib.md5(view[len(_MAGIC) : end], usedforsecurity=False).digest() != view[end:]:
+    if hashlib.md5(view[len(AGGREGATE_PREFIX) : end], usedforsecurity=False).digest() != view[end:]:
         return None
     try:
-        return _parse_aggregate(data, len(_MAGIC), end)
+        return _parse_aggregate(data, len(AGGREGATE_PREFIX), end)
     except (ValueError, IndexError):
         return None
 

@@ -353,7 +353,14 @@ class SimulatedStream:
             index -= 1
         return self._token(shard_id, index, "moment" if isinstance(position, AtTimestamp) else "")
 
-    def get_page(self, stream: StreamSettings, shard_id: str, iterator: str, limit: int) -> Page:
+    def get_page(
+        self,
+        stream: StreamSettings,
+        shard_id: str,
+        iterator: str,
+        limit: int,
+        data_prefix: bytes | None = b"",
+    ) -> Page:
         self._call("page", shard_id)
         assert 1 <= limit <= 10_000
         of_shard, index_text, since_text, kind, _ = iterator.split("|")

@@ -43,7 +43,7 @@ class Fake:
         self.calls.append((shard_id, position))
         return "iterator"
 
-    def get_page(self, stream, shard_id, iterator, limit):
+    def get_page(self, stream, shard_id, iterator, limit, data_prefix=b""):
         self.calls.append(limit)
         if self.expired:
             raise IteratorExpiredError

@@ -9,6 +9,7 @@ import botocore.session
 import pytest
 from botocore.parsers import create_parser
 
+from kinesis_source.aws.api import NO_DATA
 from kinesis_source.aws.decode import decode_body, guard_body, on_before_parse, page_from_reply
 from kinesis_source.aws.retry import IncompleteReplyError
 
@@ -83,11 +84,58 @@ def test_both_ways_give_the_same_page(raw):
     assert fast == slow
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 10, 100, 999, 1_000, 10_000, 100_000, 2**20])
+def test_both_ways_give_the_same_page_at_any_size(size):
+    data = [bytes([number]) * (size + number % 3) for number in range(5)]
+    raw = body(*(record(number, part) for number, part in enumerate(data)))
+    fast = decode_body(raw)
+    assert fast == page_from_reply(through_botocore(raw, fast=False))
+    assert fast is not None
+    assert fast.data == data
+
+
+def test_a_page_of_all_sizes():
+    """Which of the two decoders is asked depends on the first record alone."""
+    data = [b"x" * size for size in (5, 2_000, 0, 100_000)]
+    for order in (data, data[::-1]):
+        page = decode_body(body(*(record(number, part) for number, part in enumerate(order))))
+        assert page is not None
+        assert page.data == order
+
+
+@pytest.mark.parametrize("size", [1, 100, 5_000])
+def test_data_that_nobody_wants_is_counted_only(size):
+    raw = body(*(record(number, b"z" * size) for number in range(3)))
+    page, whole = decode_body(raw, NO_DATA), decode_body(raw)
+    assert page is not None
+    assert whole is not None
+    assert page.data == []
+    assert 3 * size <= page.data_bytes <= 3 * (size + 2)
+    assert whole.data_bytes == 3 * size
+    assert page.sequence_numbers == whole.sequence_numbers
+    assert page.arrival_ms == whole.arrival_ms
+    assert page.partition_keys == whole.partition_keys
+
+
+@pytest.mark.parametrize("marked", [b"\xf3\x89\x9a\xc2", b"\xf3\x89\x9a\xc2 and more"])
+def test_data_is_decoded_if_one_record_begins_like_an_aggregate(marked):
+    prefix = b"\xf3\x89\x9a\xc2"
+    plain = [b"", b"a", b"plain", b"\xf3\x89\x9a\xc3 nearly", b"\xf3\x89\x9a"]
+    without = decode_body(body(*(record(n, part) for n, part in enumerate(plain))), prefix)
+    assert without is not None
+    assert without.data == []
+    mixed = [*plain, marked]
+    page = decode_body(body(*(record(n, part) for n, part in enumerate(mixed))), prefix)
+    assert page is not None
+    assert page.data == mixed
+
+
 @pytest.mark.parametrize(
     ("changes", "data", "arrival_ms"),
     [
         ({"ApproximateArrivalTimestamp": "2026-01-01T00:00:00.123Z"}, b"hello", 1_767_225_600_123),
         ({"Data": "aGVs\nbG8="}, b"hello", 1_767_225_601_123),
+        ({"Data": base64.encodebytes(b"hi" * 999).decode()}, b"hi" * 999, 1_767_225_601_123),
     ],
 )
 def test_odd_forms_are_left_to_botocore(changes, data, arrival_ms):
@@ -112,6 +160,9 @@ def test_odd_forms_are_left_to_botocore(changes, data, arrival_ms):
         b'{"Records":[5]}',
         b'{"Records":null}',
         b'{"Records":[{"Data":"aGVsbG8="}]}',
+        body(record(1, Data=12345678)),
+        body(record(1, b"x" * 2_000), record(2, Data=12345678)),
+        body(record(1, b"x" * 2_000), record(2, b"x" * 2_000))[:-300],
         body({key: value for key, value in record(1).items() if key != "Data"}),
         body({key: value for key, value in record(1).items() if key != "SequenceNumber"}),
     ],

@@ -53,7 +53,14 @@ class ScriptedApi:
         self.positions.append(position)
         return "first"
 
-    def get_page(self, stream: StreamSettings, shard_id: str, iterator: str, limit: int) -> Page:
+    def get_page(
+        self,
+        stream: StreamSettings,
+        shard_id: str,
+        iterator: str,
+        limit: int,
+        data_prefix: bytes | None = b"",
+    ) -> Page:
         with self._lock:
             self.limits.append(limit)
             replies = self._replies[shard_id]
