@@ -16,7 +16,7 @@ from simulated_stream import SerialExecutor, SimulatedStream
 
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.model.positions import TRIM_HORIZON
-from kinesis_source.options.settings import LATEST, StreamSettings
+from kinesis_source.options.settings import LATEST
 from kinesis_source.read import micro_batches
 
 SHARD = "shardId-000000000000"
