@@ -7,9 +7,11 @@ Runs on driver and executors. botocore signs, finds the endpoint and speaks HTTP
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 from collections.abc import Callable
 from typing import Any, Final
 
+import botocore
 import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
@@ -75,7 +77,12 @@ def _config(settings: ClientSettings) -> Config:
         read_timeout=settings.read_timeout_ms / 1000,
         max_pool_connections=_CONNECTIONS,
         tcp_keepalive=True,
-        user_agent_extra=f"kinesis-source/{_version()}",
+        # A text of our own: botocore puts its long one together anew for each call, twice, which is
+        # a tenth of a small call's CPU.
+        user_agent=(
+            f"kinesis-source/{_version()} Botocore/{botocore.__version__} "
+            f"Python/{platform.python_version()} {platform.system()}/{platform.release()}"
+        ),
     )
 
 
