@@ -38,6 +38,7 @@ _DISTRIBUTIONS: Final = (
     "pyarrow",
     "boto3",
     "botocore",
+    "msgspec",
     "orjson",
     "pybase64",
     "kinesis-source",

@@ -1,0 +1,220 @@
+"""From a GetRecords reply to Arrow record batches, on one core, without network and Spark.
+
+The source's client and plain boto3 get the same reply from a stubbed HTTP session, so both pay for
+what botocore does around a call: endpoint, signature, events. Behind boto3's parser the records go
+through the same ``BatchBuilder``. Rates are data bytes for each second of CPU, so that other
+programs on the machine count little.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from unittest import mock
+
+import boto3
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.httpsession import URLLib3Session
+
+from bench.measure._support import use_no_aws_settings
+from bench.replay import ReplaySettings
+from bench.replay.records import KEY_BYTES, RecordBuffer
+from bench.report import Figure, figure_of, main, progress
+from kinesis_source.aws.client import BotoStreamApi
+from kinesis_source.options.secret import Secret
+from kinesis_source.options.settings import ClientSettings, IdentitySettings, StreamSettings
+from kinesis_source.records.batches import BatchBuilder
+from kinesis_source.records.schema import Content, OutputColumn
+
+_SHARD: Final = "shardId-000000000000"
+_STREAM: Final = StreamSettings("bench", "bench")
+_PAGE_BYTES: Final = 10 * 1024 * 1024
+_PAGE_RECORDS: Final = 10_000
+_SIZES: Final = {
+    "10 B": 10,
+    "100 B": 100,
+    "1 KB": 1_000,
+    "10 KB": 10_000,
+    "100 KB": 100_000,
+    "1 MiB": 1_048_560,  # with its partition key
+}
+_LEAST_RATIO: Final = {"1 KB": 8.0}
+_ALL: Final = tuple(Content)
+_DATA: Final = (Content.DATA,)
+_WITHOUT_DATA: Final = tuple(content for content in Content if content is not Content.DATA)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Records as BatchBuilder takes them."""
+
+    sequence_numbers: list[str]
+    partition_keys: list[str]
+    arrival_ms: list[int]
+    data: list[bytes]
+
+
+def measure(quick: bool) -> list[Figure]:
+    """Measure full pages of each size."""
+    use_no_aws_settings()
+    repeats, seconds = (3, 0.3) if quick else (5, 1.0)
+    figures: list[Figure] = []
+    for label, record_bytes in _SIZES.items():
+        body, records = _page(record_bytes)
+        with _replies(body):
+            figures += _figures(label, records * record_bytes, records, repeats, seconds)
+        progress(f"{figures[-1].measure}: {figures[-1].value:.1f} x")
+    return figures
+
+
+def _figures(
+    label: str, data_bytes: int, records: int, repeats: int, seconds: float
+) -> list[Figure]:
+    ways = {
+        "source": _source_way(_ALL, records),
+        "botocore": _botocore_way(_ALL, records),
+        "source, data": _source_way(_DATA, records),
+        "botocore, data": _botocore_way(_DATA, records),
+        "source, without data": _source_way(_WITHOUT_DATA, records),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():  # turn about: what slows one down slows all
+            rates[name].append(_pages_per_s(way, seconds))
+    page_mb = data_bytes / 1e6
+
+    def speed(measured: str, name: str) -> Figure:
+        return figure_of(f"{label}, {measured}", [r * page_mb for r in rates[name]], "MB/s")
+
+    def ratio(measured: str, name: str, other: str, target: float | None = None) -> Figure:
+        pairs = zip(rates[name], rates[other], strict=True)
+        rest: dict[str, Any] = {} if target is None else {"target": target, "target_is": "at least"}
+        return figure_of(f"{label}, {measured}", [a / b for a, b in pairs], "x", **rest)
+
+    per_s = [rate * records for rate in rates["source"]]
+    boto_per_s = [rate * records for rate in rates["botocore"]]
+    return [
+        speed("all columns", "source"),
+        figure_of(f"{label}, all columns, records", per_s, "records/s"),
+        speed("all columns, botocore", "botocore"),
+        figure_of(f"{label}, all columns, botocore, records", boto_per_s, "records/s"),
+        speed("data alone", "source, data"),
+        speed("data alone, botocore", "botocore, data"),
+        speed("without data", "source, without data"),
+        ratio("data alone, source / botocore", "source, data", "botocore, data"),
+        ratio("all columns, source / botocore", "source", "botocore", _LEAST_RATIO.get(label)),
+    ]
+
+
+def _pages_per_s(way: Callable[[], int], seconds: float) -> float:
+    """Return pages for each second of CPU, over at least so many seconds."""
+    pages, began_s = 0, time.process_time()
+    while (took_s := time.process_time() - began_s) < seconds or not pages:
+        way()
+        pages += 1
+    return pages / took_s
+
+
+# -- the two ways -------------------------------------------------------------------------------
+
+
+def _source_way(contents: tuple[Content, ...], records: int) -> Callable[[], int]:
+    api = BotoStreamApi(
+        ClientSettings(
+            region="us-east-1",
+            endpoint_url="http://127.0.0.1:1",  # nothing is sent
+            identity=IdentitySettings(access_key="test", secret_key=Secret("test")),
+        )
+    )
+    builder = _builder(contents)
+
+    def read() -> int:
+        page = api.get_page(_STREAM, _SHARD, "0:0", _PAGE_RECORDS, builder.data_prefix)
+        return _rows(builder, page, records)
+
+    read()  # makes the client
+    return read
+
+
+def _botocore_way(contents: tuple[Content, ...], records: int) -> Callable[[], int]:
+    client = boto3.client(
+        "kinesis",
+        region_name="us-east-1",
+        endpoint_url="http://127.0.0.1:1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - nothing is sent
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    builder = _builder(contents)
+
+    def read() -> int:
+        found = client.get_records(ShardIterator="0:0", Limit=_PAGE_RECORDS)["Records"]
+        columns = _Columns(
+            [record["SequenceNumber"] for record in found],
+            [record["PartitionKey"] for record in found],
+            [round(record["ApproximateArrivalTimestamp"].timestamp() * 1000) for record in found],
+            [record["Data"] for record in found],
+        )
+        return _rows(builder, columns, records)
+
+    read()
+    return read
+
+
+def _builder(contents: tuple[Content, ...]) -> BatchBuilder:
+    columns = tuple(OutputColumn(content.value, content) for content in contents)
+    return BatchBuilder(columns, _STREAM.key, deaggregate=True)
+
+
+def _rows(builder: BatchBuilder, records: Any, expected: int) -> int:
+    rows: int = sum(batch.num_rows for batch in builder.batches(_SHARD, records))
+    assert rows == expected, f"{rows} rows, expected {expected}"
+    return rows
+
+
+# -- the reply ----------------------------------------------------------------------------------
+
+
+def _page(record_bytes: int) -> tuple[bytes, int]:
+    """Return the body of a full page, as the replay server sends it, and its records."""
+    records = min(_PAGE_RECORDS, _PAGE_BYTES // (record_bytes + KEY_BYTES))
+    settings = ReplaySettings(record_bytes=record_bytes, records_per_shard=records).resolved()
+    rendered = RecordBuffer(settings).json(0, records)
+    rest = b'],"NextShardIterator":"0:10000","MillisBehindLatest":1000}'
+    return b'{"Records":[' + rendered + rest, records
+
+
+class _Raw:
+    """Stands for the open connection."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._body
+
+
+@contextmanager
+def _replies(body: bytes) -> Iterator[None]:
+    """Let botocore's HTTP session give one reply, whatever is asked."""
+    headers = {
+        "Content-Type": "application/x-amz-json-1.1",
+        "Content-Length": str(len(body)),
+        "Date": email.utils.formatdate(usegmt=True),
+        "x-amzn-RequestId": "00000000-0000-4000-8000-000000000001",
+    }
+
+    def send(_: URLLib3Session, request: Any) -> AWSResponse:
+        return AWSResponse(request.url, 200, headers, _Raw(body))
+
+    with mock.patch.object(URLLib3Session, "send", send):
+        yield
+
+
+if __name__ == "__main__":
+    main(measure)
