@@ -39,7 +39,6 @@ _DISTRIBUTIONS: Final = (
     "boto3",
     "botocore",
     "msgspec",
-    "orjson",
     "pybase64",
     "kinesis-source",
 )

@@ -18,8 +18,6 @@ import sys
 import time
 from typing import Any, Final
 
-import orjson
-
 from bench.replay import cbor
 from bench.replay.records import RecordBuffer
 from bench.replay.settings import ReplaySettings
@@ -31,6 +29,7 @@ _RECEIVE_BYTES: Final = 65_536
 _MAX_PIECES: Final = 16
 
 _Pieces = list[bytes | memoryview]
+_encoder: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 class _Connection:
@@ -152,7 +151,7 @@ class Server:
     def _answer(self, operation: str, body: bytes, *, is_cbor: bool) -> _Pieces:
         """Answer a call of Kinesis, as of the moment the request came."""
         status = b"200 OK"
-        request = cbor.decode(body) if is_cbor else orjson.loads(body)
+        request = cbor.decode(body) if is_cbor else json.loads(body)
         try:
             reply: Any = self._stream.answer(operation, request)
         except RefusalError as refusal:
@@ -161,12 +160,12 @@ class Server:
         if isinstance(reply, Page):
             pieces = self._cbor_page(reply) if is_cbor else self._json_page(reply)
         else:
-            pieces = [cbor.encode(reply) if is_cbor else orjson.dumps(reply, default=float)]
+            pieces = [cbor.encode(reply) if is_cbor else _json(reply)]
         return [self._head(status, _CBOR_TYPE if is_cbor else _JSON_TYPE, pieces), *pieces]
 
     def _json_page(self, page: Page) -> _Pieces:
         records = self._records.json(page.start, page.stop)
-        return [b'{"Records":[', records, b"]," + orjson.dumps(page.rest)[1:]]
+        return [b'{"Records":[', records, b"]," + _json(page.rest)[1:]]
 
     def _cbor_page(self, page: Page) -> _Pieces:
         opening = cbor.head(5, len(page.rest) + 1) + cbor.text("Records")
@@ -188,7 +187,7 @@ class Server:
         else:
             pieces: _Pieces = [b"{}"]
             return [self._head(b"404 Not Found", "application/json", pieces), *pieces]
-        pieces = [orjson.dumps(body)]
+        pieces = [_json(body)]
         return [self._head(b"200 OK", "application/json", pieces), *pieces]
 
     # -- replies --------------------------------------------------------------------------------
@@ -229,6 +228,10 @@ class Server:
             "wall_s": time.monotonic() - self._since_s,
             "cpu_s": time.process_time() - self._since_cpu_s,
         }
+
+
+def _json(value: Any) -> bytes:
+    return _encoder.encode(value).encode()
 
 
 def _header(headers: bytes, lowered: bytes, name: bytes) -> bytes:
