@@ -2,29 +2,23 @@
 
 Holds the only state that planning has besides Spark's offsets, all of it a cache: the last listing
 of the shards and one probe per shard that is being read. A new process needs the offset alone.
-Polls of many shards run side by side. It never decides what a batch reads; see the planner.
+Polls of many shards run side by side, in the planner's own thread (:meth:`StreamFrontier.poll`) or
+in a poller's (read/poller.py); what they learn can be asked for at any time without a call. It
+never decides what a batch reads; see the planner.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
-from kinesis_source.aws.api import PositionRefusedError, StreamApi
-from kinesis_source.errors import OptionError, StreamError
-from kinesis_source.model.offsets import StreamPosition
-from kinesis_source.model.positions import (
-    END,
-    LOST,
-    AtTimestamp,
-    OldestSince,
-    Position,
-    is_finished,
-    with_completeness,
-)
-from kinesis_source.model.shards import HASH_KEY_MAX, Lineage, Shard, covers
-from kinesis_source.options.settings import LATEST, InitialPosition, ReadSettings, StreamSettings
+from kinesis_source.aws.api import StreamApi
+from kinesis_source.model.positions import END, LOST, OldestSince, Position, is_finished
+from kinesis_source.model.shards import Lineage
+from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read.listing import ShardListing
 from kinesis_source.read.probe import NOTE_EVERY_MS, Outcome, ShardProbe
 
 __all__ = ["StreamFrontier"]
@@ -37,10 +31,8 @@ CATCH_UP_INTERVAL_S = 0.5
 """Between two looks at a shard while a query waits for its tip: at most 4 GetRecords a second."""
 ORPHANED_S = 60.0
 """How long a finished shard and all its children may be missing in the listings."""
-NEAR_FUTURE_MS = 2_000
-"""AWS's clock is known to about a second: a start that seems to lie this near ahead has come."""
-LISTING_DEADLINE_S = 30.0
-"""How long a listing with a hole is asked for again before a query can start."""
+SLOW_S = 2.0
+"""A poll that takes longer is being repeated: no batch waits for it."""
 
 
 class StreamFrontier:
@@ -52,7 +44,7 @@ class StreamFrontier:
     stream : StreamSettings
     settings : ReadSettings
     executor : concurrent.futures.Executor
-        Runs the polls side by side.
+        Runs the polls of :meth:`poll` side by side.
     monotonic, sleep : callable
         Clock and pause, in seconds.
     """
@@ -72,218 +64,226 @@ class StreamFrontier:
         self._settings = settings
         self._executor = executor
         self._monotonic = monotonic
-        self._sleep = sleep
-        self._lineage: Lineage | None = None
-        self._listed_at_s = 0.0
-        self._listing_is_due = False
+        self.listing = ShardListing(
+            api, stream, settings.shard_fetch_interval_ms, monotonic=monotonic, sleep=sleep
+        )
+        self._lock = threading.Lock()  # over all that follows; never held during a call to AWS
         self._probes: dict[str, ShardProbe] = {}
-        self.losses: dict[str, Position] = {}
-        """Shards that AWS knows no more, or whose position it does not know: how to go on there."""
-        self._orphaned_since_s: dict[str, float] = {}
         self._due_s: dict[str, float] = {}
+        self._under_way_s: dict[str, float] = {}
+        self._answered_s: dict[str, float] = {}
+        self._known: dict[str, Position] = {}
+        self._unfinished: set[str] = set()
+        self.learned = 0
+        """Rises with each answer that changed what is known."""
+        self._losses: dict[str, Position] = {}
+        self._orphaned_since_s: dict[str, float] = {}
         self._polled_at_s: float | None = None
         self._not_after_ms: int | None = None
         self._closed_at_target: frozenset[str] = frozenset()
 
-    # Listing
+    # Which shards
 
-    def lineage(self) -> Lineage:
-        """Return the last listing, made now if there is none or the fetch interval is over."""
-        age_s = self._monotonic() - self._listed_at_s
-        interval_s = self._settings.shard_fetch_interval_ms / 1000
-        if self._lineage is None or self._listing_is_due or age_s >= interval_s:
-            return self._list()
-        return self._lineage
-
-    def _list(self) -> Lineage:
-        shards = self._api.list_shards(self._stream)
-        self._lineage = Lineage(self._with_sticky_closes(shards))
-        self._listed_at_s = self._monotonic()
-        self._listing_is_due = False
-        return self._lineage
-
-    def list_at_next_poll(self) -> None:
-        """Do not wait for the fetch interval: shards are missing in the last listing."""
-        self._listing_is_due = True
-
-    def _with_sticky_closes(self, shards: tuple[Shard, ...]) -> tuple[Shard, ...]:
-        """Keep a shard closed that an older listing showed closed: shards never open again."""
-        if self._lineage is None:
-            return shards
-        known = self._lineage.shards
-        return tuple(
-            known[shard.shard_id]
-            if shard.shard_id in known and known[shard.shard_id].is_closed
-            else shard
-            for shard in shards
-        )
-
-    # Start
-
-    def resolve_start(self, initial: InitialPosition, created_ms: int) -> StreamPosition:
-        """Turn a start into fixed positions, once for the life of a checkpoint (invariant 5).
-
-        LATEST becomes a moment that is not ahead of AWS's clock, so that nothing put after this
-        call is missed; as the clock is known to about a second, a little of what came just before
-        may be read.
-
-        Raises
-        ------
-        OptionError
-            ``[OPTION_RANGE]`` if the start lies in the future.
-        StreamError
-            ``[STREAM_LISTING]`` if no listing without holes could be had in time.
-        """
-        at = AtTimestamp(self._api.now_ms()) if initial is LATEST else initial
-        if isinstance(at, AtTimestamp):
-            # The shards open at the very moment, not those open now: one that is closed since may
-            # have got records.
-            epoch_ms = at.epoch_ms
-            shards = self._complete_listing(lambda: self._open_at(epoch_ms))
-        else:
-            shards = self._complete_listing(lambda: self._list().roots)
-        whole = with_completeness(at, self._api.now_ms())
-        return StreamPosition(created_ms, {shard.shard_id: whole for shard in shards})
-
-    def _open_at(self, epoch_ms: int) -> tuple[Shard, ...]:
-        lineage = self._list()
-        # ListShards may take a moment that GetShardIterator refuses: do not rely on it.
-        self._refuse_future(epoch_ms, NEAR_FUTURE_MS)
-        try:
-            found = self._api.list_shards(self._stream, open_at_ms=epoch_ms)
-        except PositionRefusedError:
-            self._refuse_future(epoch_ms)
-            return lineage.roots  # older than the retention
-        # The moment may be older than the retention, or than the stream: where no shard of then is
-        # listed any more, the oldest that are listed took over.
-        begun = {shard.shard_id for shard in found}
-        begun |= lineage.ancestors(begun)
-        return found + tuple(shard for shard in lineage.roots if shard.shard_id not in begun)
-
-    def _refuse_future(self, epoch_ms: int, tolerance_ms: int = 0) -> None:
-        now_ms = self._api.now_ms()
-        if epoch_ms > now_ms + tolerance_ms:
-            raise OptionError(
-                "OPTION_RANGE",
-                f"Option 'initialPosition' lies {epoch_ms - now_ms} ms in the future of AWS's "
-                f"clock for stream {self._stream.key!r}.",
-                "Write a time that has passed, or 'latest'.",
-            )
-
-    def _complete_listing(self, shards: Callable[[], tuple[Shard, ...]]) -> tuple[Shard, ...]:
-        """List until the starting shards cover every hash key: each record has one of them."""
-        deadline_s = self._monotonic() + LISTING_DEADLINE_S
-        while True:
-            found = shards()
-            lineage = self.lineage()
-            if covers(found, 0, HASH_KEY_MAX) and lineage.is_complete:
-                return found
-            if self._monotonic() >= deadline_s:
-                raise StreamError(
-                    "STREAM_LISTING",
-                    f"The shards listed for stream {self._stream.key!r} left part of the hash key "
-                    f"range without a shard for {LISTING_DEADLINE_S:.0f} s ({len(found)} shards).",
-                    "The stream is being resharded or deleted: start the query again in a minute.",
-                )
-            self._sleep(0.5)
-
-    # Polls
-
-    def poll(
-        self, readable: Mapping[str, Position], note_every_ms: int = NOTE_EVERY_MS
-    ) -> dict[str, Position]:
-        """Poll the shards whose time has come; return the bounds of all.
+    def adopt(self, readable: Mapping[str, Position], note_every_ms: int = NOTE_EVERY_MS) -> None:
+        """Keep one probe for each shard that may be read, and no other. No I/O.
 
         Parameters
         ----------
         readable : mapping of shard id to Position
-            The shards that may be read, with where the query is in them.
+            With where the query is in them.
         note_every_ms : int
             See ShardProbe.
-
-        Returns
-        -------
-        dict of shard id to Position
-            See :attr:`losses` for what AWS knows no more.
         """
-        self._adopt(readable, note_every_ms)
-        now_s = self._polled_at_s = self._monotonic()
-        due = [probe for probe in self._open_probes() if self._due_s[probe.shard_id] <= now_s]
-        for probe, outcome in zip(due, self._executor.map(ShardProbe.poll, due), strict=True):
-            self._due_s[probe.shard_id] = now_s + self._pause_s(probe, outcome)
-            if outcome is Outcome.UNLISTED_END:
-                self._close_if_listed(probe)
-            elif outcome is Outcome.GONE:
-                self.losses[probe.shard_id] = LOST
-            elif outcome is Outcome.REFUSED:
-                self.losses[probe.shard_id] = OldestSince(self._api.now_ms())
-            elif probe.bound is END:
-                self._listing_is_due = True  # children are wanted
+        lineage = self.listing.lineage()
+        with self._lock:
+            for shard_id in self._probes.keys() - readable.keys():
+                self._forget(shard_id)
+            # New shards are polled together with the others from the start on.
+            due_s = min(self._due_s.values(), default=self._monotonic())
+            for shard_id, position in readable.items():
+                if shard_id not in self._probes:
+                    self._probes[shard_id] = ShardProbe(
+                        self._api,
+                        self._stream,
+                        shard_id,
+                        position,
+                        monotonic=self._monotonic,
+                        not_after_ms=self._not_after_ms,
+                        note_every_ms=note_every_ms,
+                    )
+                    self._due_s[shard_id] = due_s
+                if self._ends_by_listing(shard_id, lineage):
+                    self._probes[shard_id].bound = END
+
+    def bounds(self, readable: Mapping[str, Position]) -> dict[str, Position]:
+        """Return how far the adopted shards go, as far as is known. No I/O."""
         return {shard_id: self._probes[shard_id].bound for shard_id in readable}
 
+    # Polls
+
+    def poll(self) -> None:
+        """Poll the adopted shards whose time has come, side by side, and wait for all."""
+        due = self.take_due()
+        try:
+            for probe, outcome in zip(due, self._executor.map(ShardProbe.poll, due), strict=True):
+                self.settle(probe, outcome)
+        finally:
+            self.give_up(due)
+
+    def take_due(self) -> list[ShardProbe]:
+        """Return the probes whose time has come; each must be settled or given up."""
+        with self._lock:
+            now_s = self._polled_at_s = self._monotonic()
+            due = [
+                probe
+                for probe in self._open_probes()
+                if self._due_s[probe.shard_id] <= now_s and probe.shard_id not in self._under_way_s
+            ]
+            self._under_way_s.update((probe.shard_id, now_s) for probe in due)
+        return due
+
+    def settle(self, probe: ShardProbe, outcome: Outcome) -> None:
+        """Take in what a poll learned."""
+        shard_id = probe.shard_id
+        if outcome is Outcome.UNLISTED_END:
+            self._close_if_listed(probe)
+        with self._lock:
+            if self._probes.get(shard_id) is not probe or shard_id not in self._under_way_s:
+                return  # not adopted any more
+            began_s = self._under_way_s.pop(shard_id)
+            self._answered_s[shard_id] = began_s
+            if outcome is not Outcome.TIP or probe.bound != self._known.get(shard_id):
+                self._known[shard_id] = probe.bound
+                self.learned += 1
+            self._due_s[shard_id] = began_s + self._pause_s(probe, outcome)
+            if outcome in (Outcome.MORE, Outcome.UNANSWERED):
+                self._unfinished.add(shard_id)
+            else:
+                self._unfinished.discard(shard_id)
+            if outcome is Outcome.GONE:
+                self._losses[shard_id] = LOST
+            elif outcome is Outcome.REFUSED:
+                self._losses[shard_id] = OldestSince(self._api.now_ms())
+            elif outcome is not Outcome.UNLISTED_END and probe.bound is END:
+                self.listing.ask_for_another()  # children are wanted
+
+    def give_up(self, probes: list[ShardProbe]) -> None:
+        """Let probes be polled again that were not settled."""
+        with self._lock:
+            for probe in probes:
+                if self._probes.get(probe.shard_id) is probe:
+                    self._under_way_s.pop(probe.shard_id, None)
+
+    def is_settled(self, since_s: float) -> bool:
+        """Say whether no poll is due or under way of a shard without an answer since a time.
+
+        Polls that take long do not count.
+        """
+        with self._lock:
+            now_s = self._monotonic()
+            return not any(
+                self._answered_s.get(probe.shard_id, float("-inf")) < since_s
+                and self._is_awaited(probe.shard_id, now_s)
+                for probe in self._open_probes()
+            )
+
+    def _is_awaited(self, shard_id: str, now_s: float) -> bool:
+        began_s = self._under_way_s.get(shard_id)
+        if began_s is not None:
+            return now_s - began_s < SLOW_S
+        return self._due_s[shard_id] <= now_s
+
     @property
-    def first_arrivals_ms(self) -> dict[str, int]:
-        """Arrival of the first record behind a start that is no record, where one was seen."""
-        return {
-            shard_id: probe.first_ms
-            for shard_id, probe in self._probes.items()
-            if probe.first_ms is not None
-        }
+    def shard_count(self) -> int:
+        """How many shards are adopted."""
+        return len(self._probes)
 
-    def note_orphans(self, orphans: list[str]) -> None:
-        """Take finished shards for lost whose children are not listed for too long to be late."""
-        now_s = self._monotonic()
-        self._orphaned_since_s = {
-            shard_id: self._orphaned_since_s.get(shard_id, now_s) for shard_id in orphans
-        }
-        for shard_id, since_s in self._orphaned_since_s.items():
-            self._listing_is_due = True
-            if now_s - since_s > ORPHANED_S:
-                self.losses[shard_id] = LOST
-
-    def take_losses(self) -> dict[str, Position]:
-        """Return the losses, and forget them with the probes of their shards."""
-        losses, self.losses = self.losses, {}
-        for shard_id in losses:
-            self._probes.pop(shard_id, None)
-        return losses
+    @property
+    def is_searching(self) -> bool:
+        """Whether some shard's last answer left open if there is more."""
+        with self._lock:
+            return any(probe.shard_id in self._unfinished for probe in self._open_probes())
 
     @property
     def next_poll_s(self) -> float:
         """When the next poll is due, by the monotonic clock; long ago if there was none yet."""
-        if self._polled_at_s is None:
-            return 0.0
-        return min(
-            (self._due_s[probe.shard_id] for probe in self._open_probes()),
-            default=self._polled_at_s + self._settings.poll_interval_ms / 1000,
-        )
+        with self._lock:
+            if self._polled_at_s is None:
+                return 0.0
+            return min(
+                (
+                    self._due_s[probe.shard_id]
+                    for probe in self._open_probes()
+                    if probe.shard_id not in self._under_way_s
+                ),
+                default=self._polled_at_s + self._settings.poll_interval_ms / 1000,
+            )
+
+    # What was learned
+
+    @property
+    def first_arrivals_ms(self) -> dict[str, int]:
+        """Arrival of the first record behind a start that is no record, where one was seen."""
+        with self._lock:
+            return {
+                shard_id: probe.first_ms
+                for shard_id, probe in self._probes.items()
+                if probe.first_ms is not None
+            }
+
+    def note_orphans(self, orphans: list[str]) -> None:
+        """Take finished shards for lost whose children are not listed for too long to be late."""
+        now_s = self._monotonic()
+        with self._lock:
+            self._orphaned_since_s = {
+                shard_id: self._orphaned_since_s.get(shard_id, now_s) for shard_id in orphans
+            }
+            for shard_id, since_s in self._orphaned_since_s.items():
+                self.listing.ask_for_another()
+                if now_s - since_s > ORPHANED_S:
+                    self._losses[shard_id] = LOST
+
+    def take_losses(self) -> dict[str, Position]:
+        """Return the shards that AWS knows no more, or whose position it does not know.
+
+        With how to go on there. Forgets them, and the probes of these shards.
+        """
+        with self._lock:
+            losses, self._losses = self._losses, {}
+            for shard_id in losses:
+                self._forget(shard_id)
+        return losses
 
     @property
     def is_exhausted(self) -> bool:
         """Whether every probe knows the last record that the target allows."""
-        return not self._open_probes()
+        with self._lock:
+            return not self._open_probes()
 
     def note_closed(self) -> None:
         """List now, and let AvailableNow read the shards that are closed by now to their ends."""
         self._closed_at_target = frozenset(
-            shard.shard_id for shard in self._list() if shard.is_closed
+            shard.shard_id for shard in self.listing.list_now() if shard.is_closed
         )
 
     def set_target(self, not_after_ms: int | None) -> None:
         """Refuse records that arrive later as bounds (AvailableNow); None: follow the stream."""
-        self._not_after_ms = not_after_ms
-        self._probes.clear()
-        self._due_s.clear()
+        with self._lock:
+            self._not_after_ms = not_after_ms
+            for shard_id in list(self._probes):
+                self._forget(shard_id)
 
     def metrics(self) -> dict[str, int]:
         """Return numbers for Spark's progress report. No I/O."""
-        lags = [
-            probe.millis_behind_latest
-            for probe in self._probes.values()
-            if probe.millis_behind_latest is not None and not is_finished(probe.bound)
-        ]
-        shards = len(self._lineage) if self._lineage else 0
-        closed = sum(shard.is_closed for shard in self._lineage) if self._lineage else 0
+        with self._lock:
+            lags = [
+                probe.millis_behind_latest
+                for probe in self._probes.values()
+                if probe.millis_behind_latest is not None and not is_finished(probe.bound)
+            ]
+        lineage = self.listing.last
+        shards = len(lineage) if lineage else 0
+        closed = sum(shard.is_closed for shard in lineage) if lineage else 0
         metrics = {"numTotalShards": shards, "numClosedShards": closed}
         if lags:
             metrics["minMsBehindLatest"] = min(lags)
@@ -298,26 +298,13 @@ class StreamFrontier:
             if not is_finished(probe.bound) and not probe.is_exhausted
         ]
 
-    def _adopt(self, readable: Mapping[str, Position], note_every_ms: int) -> None:
-        """Keep one probe for each readable shard, and no other."""
-        lineage = self.lineage()
-        for shard_id in self._probes.keys() - readable.keys():
-            del self._probes[shard_id]
-            self._due_s.pop(shard_id, None)
-        for shard_id, position in readable.items():
-            if shard_id not in self._probes:
-                self._probes[shard_id] = ShardProbe(
-                    self._api,
-                    self._stream,
-                    shard_id,
-                    position,
-                    monotonic=self._monotonic,
-                    not_after_ms=self._not_after_ms,
-                    note_every_ms=note_every_ms,
-                )
-                self._due_s[shard_id] = self._monotonic()
-            if self._ends_by_listing(shard_id, lineage):
-                self._probes[shard_id].bound = END
+    def _forget(self, shard_id: str) -> None:
+        self._probes.pop(shard_id, None)
+        self._due_s.pop(shard_id, None)
+        self._under_way_s.pop(shard_id, None)
+        self._answered_s.pop(shard_id, None)
+        self._known.pop(shard_id, None)
+        self._unfinished.discard(shard_id)
 
     def _ends_by_listing(self, shard_id: str, lineage: Lineage) -> bool:
         """Say whether the listing alone makes END the bound: executors find the end themselves."""
@@ -327,7 +314,8 @@ class StreamFrontier:
 
     def _close_if_listed(self, probe: ShardProbe) -> None:
         """Believe a missing next iterator only if a fresh listing shows the shard closed."""
-        lineage = self._list()
+        # Many shards may end at once: one listing that began after their polls serves all.
+        lineage = self.listing.newer_than(self._under_way_s.get(probe.shard_id))
         if probe.shard_id in lineage and lineage.shards[probe.shard_id].is_closed:
             probe.bound = END
         else:

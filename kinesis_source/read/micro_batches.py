@@ -16,7 +16,7 @@ from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.errors import DataLossError, OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import TRIM_HORIZON, Position
-from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.options.settings import InitialPosition, ReadSettings, StreamSettings
 from kinesis_source.read.admission import Admission, Budget
 from kinesis_source.read.frontier import StreamFrontier
 from kinesis_source.read.naming import name_position, name_time
@@ -26,17 +26,23 @@ from kinesis_source.read.planner import (
     plan_end,
     readable_shards,
 )
+from kinesis_source.read.poller import POLL_THREADS, Poller
+from kinesis_source.read.start import resolve_start
 
 __all__ = ["MicroBatchPlanner"]
 
 logger = logging.getLogger("kinesis_source")
 
-POLL_THREADS = 16
-"""Each waits for AWS most of the time; 1,000 shards at 20 ms a call then take about 1.3 s."""
 CLOCK_GRAIN_MS = 1_000
 """The Date header has whole seconds: AWS's clock is at most this far ahead of what is known."""
 STALL_S = 300.0
 """AvailableNow without any progress for this long is an error, not a wait."""
+SEARCH_INTERVALS = 3
+"""Poll intervals that a batch is looked for while it is open whether there is more: a search for
+the tip moves at every second poll (read/probe.py). Spark's processAllAvailable() takes an unchanged
+offset as proof that all is read."""
+FIRST_ROUND_S = 30.0
+"""How long a batch waits for all shards where nothing recent is known of them."""
 
 
 class MicroBatchPlanner:
@@ -48,6 +54,8 @@ class MicroBatchPlanner:
     settings : ReadSettings
     check_access : callable
         Describes a stream after making sure that it may be read; raises the coded error if not.
+    polls_ahead : bool
+        Poll while Spark is busy with a batch, in threads of its own.
     monotonic, sleep : callable
         Clock and pause, in seconds.
     """
@@ -58,15 +66,17 @@ class MicroBatchPlanner:
         settings: ReadSettings,
         check_access: Callable[[StreamSettings], StreamDescription],
         *,
+        polls_ahead: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._api = api
         self._settings = settings
+        self._interval_s = settings.poll_interval_ms / 1000
         self._check_access = check_access
         self._monotonic = monotonic
         self._sleep = sleep
-        self._executor = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="kinesis-poll")
+        self._executor = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="kinesis-plan")
         self._descriptions: dict[str, StreamDescription] = {}
         self._frontiers = {
             stream.key: StreamFrontier(
@@ -74,6 +84,8 @@ class MicroBatchPlanner:
             )
             for stream in settings.streams
         }
+        self._poller = Poller(self._frontiers.values()) if polls_ahead else None
+        self._planned_s = float("-inf")
         self._admissions = {
             stream.key: Admission(api, stream, self._executor) for stream in settings.streams
         }
@@ -86,6 +98,8 @@ class MicroBatchPlanner:
 
     def close(self) -> None:
         """End the polling threads. Spark does not promise to call this."""
+        if self._poller is not None:
+            self._poller.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def initial_offset(self) -> StreamOffset:
@@ -112,7 +126,8 @@ class MicroBatchPlanner:
     def next_offset(self, start: StreamOffset, *, to_the_tip: bool = False) -> StreamOffset:
         """Return where the batch that begins at ``start`` ends; ``start`` itself if nothing is new.
 
-        Blocks: until the next poll is due, and as long as nothing is new for one poll interval.
+        Blocks as long as nothing is new: for one poll interval, or a few while some shard's last
+        answer left open if there is more.
 
         Parameters
         ----------
@@ -130,7 +145,9 @@ class MicroBatchPlanner:
                 return self._catch_up(start, is_limited=False)
             finally:
                 self._set_target(None)
-        return self._follow(start)
+        if self._poller is None:
+            return self._follow(start)
+        return self._follow_ahead(start, self._poller)
 
     def metrics(self) -> dict[str, dict[str, int]]:
         """Return numbers per stream for Spark's progress report. No I/O."""
@@ -139,12 +156,52 @@ class MicroBatchPlanner:
     # Following a stream
 
     def _follow(self, start: StreamOffset) -> StreamOffset:
-        give_up_s = self._monotonic() + self._settings.poll_interval_ms / 1000
+        """Poll when it is time, here and now."""
+        called_s = self._monotonic()
         while True:
-            self._wait_for_poll(give_up_s)
+            self._wait_for_poll(self._give_up_s(called_s))
             end = self._look(start, is_limited=True)
-            if end is not start or self._monotonic() >= give_up_s:
+            if end is not start or self._monotonic() >= self._give_up_s(called_s):
                 return end
+
+    def _follow_ahead(self, start: StreamOffset, poller: Poller) -> StreamOffset:
+        """Plan from what the poller knows; wait for it only where that is nothing new."""
+        called_s = self._monotonic()
+        self._adopt(start)
+        patience_s = FIRST_ROUND_S if poller.awaken() else self._interval_s
+        since_s = max(self._planned_s, called_s - 2 * self._interval_s)
+        end, seen, planned_s = start, None, called_s
+        while True:
+            is_settled = all(f.is_settled(since_s) for f in self._frontiers.values())
+            if is_settled or self._monotonic() >= called_s + patience_s:
+                known = [(f.learned, f.listing.last) for f in self._frontiers.values()]
+                if known != seen:
+                    seen = known
+                    planned_s = self._monotonic()
+                    end = self._look(start, is_limited=True, polls=False)
+                if end is not start:
+                    self._planned_s = planned_s
+                    self._adopt(end)  # so that its shards are polled while the batch runs
+                    return end
+                if self._monotonic() >= self._give_up_s(called_s):
+                    return start
+            self._sleep(poller.tick_s)
+            poller.awaken()
+
+    def _give_up_s(self, called_s: float) -> float:
+        """Return until when a call waits for news."""
+        is_searching = any(frontier.is_searching for frontier in self._frontiers.values())
+        return called_s + (SEARCH_INTERVALS if is_searching else 1) * self._interval_s
+
+    def _adopt(self, offset: StreamOffset) -> None:
+        """Let the frontiers poll the shards that a batch which begins at an offset may read."""
+        for stream in self._settings.streams:
+            position = offset.streams.get(stream.key)
+            description = self._describe(stream)
+            if position is not None and position.created_ms == description.created_ms:
+                frontier = self._frontiers[stream.key]
+                readable = readable_shards(position.shards, frontier.listing.lineage())
+                frontier.adopt(readable, description.retention_ms // 4)
 
     def _wait_for_poll(self, at_most_until_s: float) -> None:
         next_s = min(frontier.next_poll_s for frontier in self._frontiers.values())
@@ -152,12 +209,14 @@ class MicroBatchPlanner:
         if wait_s > 0:
             self._sleep(wait_s)
 
-    def _look(self, start: StreamOffset, *, is_limited: bool) -> StreamOffset:
-        """Poll once; return the new end, or ``start`` itself."""
+    def _look(self, start: StreamOffset, *, is_limited: bool, polls: bool = True) -> StreamOffset:
+        """Poll once, or take what is known; return the new end, or ``start`` itself."""
         streams = dict(start.streams)
         for stream in self._settings.streams:
             position = start.streams.get(stream.key)
-            streams[stream.key] = self._advance(stream, position, is_limited=is_limited)
+            streams[stream.key] = self._advance(
+                stream, position, is_limited=is_limited, polls=polls
+            )
         if start.is_initial:
             # Always a new text: batch 0 must be logged even without rows, or a restart would
             # resolve LATEST anew and lose what came in between.
@@ -165,7 +224,12 @@ class MicroBatchPlanner:
         return start if streams == start.streams else StreamOffset(streams)
 
     def _advance(
-        self, stream: StreamSettings, start: StreamPosition | None, *, is_limited: bool
+        self,
+        stream: StreamSettings,
+        start: StreamPosition | None,
+        *,
+        is_limited: bool,
+        polls: bool,
     ) -> StreamPosition:
         if start is None:
             return self._resolve(stream)  # a stream that was added to the query
@@ -173,9 +237,14 @@ class MicroBatchPlanner:
         if start.created_ms != description.created_ms:
             return self._begin_recreated(stream, start, description.created_ms)
         frontier = self._frontiers[stream.key]
-        readable = readable_shards(start.shards, frontier.lineage())
-        bounds = frontier.poll(readable, description.retention_ms // 4)
-        frontier.note_orphans(orphaned_shards(start.shards, frontier.lineage()))
+        listing = frontier.listing
+        lineage = listing.refresh() if polls else listing.lineage()
+        readable = readable_shards(start.shards, lineage)
+        frontier.adopt(readable, description.retention_ms // 4)
+        if polls:
+            frontier.poll()
+        bounds = frontier.bounds(readable)
+        frontier.note_orphans(orphaned_shards(start.shards, listing.lineage()))
         losses = frontier.take_losses()
         if losses:
             self._descriptions.pop(stream.key)  # or is it another stream by now?
@@ -188,7 +257,7 @@ class MicroBatchPlanner:
                 readable, bounds, self._budget, frontier.first_arrivals_ms
             )
         # The listing may be newer than the one that the poll was made with, never older.
-        end = plan_end(start.shards, frontier.lineage(), bounds, self._api.now_ms(), losses)
+        end = plan_end(start.shards, listing.lineage(), bounds, self._api.now_ms(), losses)
         return StreamPosition(start.created_ms, end)
 
     def _report_lost(
@@ -220,7 +289,7 @@ class MicroBatchPlanner:
             "Check region and roleArn; start with a new checkpoint directory, or set "
             "failOnDataLoss=false to go on with the oldest record of the new stream.",
         )
-        return self._frontiers[stream.key].resolve_start(TRIM_HORIZON, created_ms)
+        return self._begin(stream, TRIM_HORIZON, created_ms)
 
     def _report_loss(self, code: str, problem: str, hint: str) -> None:
         if self._settings.fail_on_data_loss:
@@ -251,8 +320,8 @@ class MicroBatchPlanner:
         """Say whether nothing is left to look for, children that a listing hides included."""
         is_known = True
         for key, frontier in self._frontiers.items():
-            if awaits_children(end.streams[key].shards, frontier.lineage()):
-                frontier.list_at_next_poll()
+            if awaits_children(end.streams[key].shards, frontier.listing.lineage()):
+                frontier.listing.ask_for_another()
                 is_known = False
             elif not frontier.is_exhausted:
                 is_known = False
@@ -267,9 +336,13 @@ class MicroBatchPlanner:
 
     def _resolve(self, stream: StreamSettings) -> StreamPosition:
         created_ms = self._describe(stream).created_ms
-        return self._frontiers[stream.key].resolve_start(
-            self._settings.initial_position, created_ms
-        )
+        return self._begin(stream, self._settings.initial_position, created_ms)
+
+    def _begin(
+        self, stream: StreamSettings, initial: InitialPosition, created_ms: int
+    ) -> StreamPosition:
+        listing = self._frontiers[stream.key].listing
+        return resolve_start(self._api, stream, listing, initial, created_ms)
 
     def _describe(self, stream: StreamSettings) -> StreamDescription:
         """Check access and describe, once per process and stream."""

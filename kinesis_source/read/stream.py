@@ -161,7 +161,10 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if self._planner is None:
             api = stream_api(self._settings.client)
             self._planner = MicroBatchPlanner(
-                api, self._settings.read, lambda stream: check_access(api, stream)
+                api,
+                self._settings.read,
+                lambda stream: check_access(api, stream),
+                polls_ahead=True,
             )
         return self._planner
 

@@ -100,7 +100,7 @@ def test_full_rate_costs_one_iterator_and_one_page_and_leaves_little_uncovered(
 ) -> None:
     stream = SimulatedStream()
     engine = Engine(stream, settings_for(LATEST))
-    flow(stream, every_ms=20, count=20, seconds=220, size=1_024)
+    flow(stream, every_ms=20, count=20, seconds=400, size=1_024)
     engine.step()
     budget = Budget(engine)
     for _ in range(30):
