@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import re
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -138,18 +139,20 @@ def measure_catch_up(record_bytes: int, records_per_s: float, seconds: int) -> l
         rates = []
         window_bytes = 0
         with ThreadPoolExecutor(1) as pool:
-            is_polling = [True]
-            polls = pool.submit(_poll_on, query, is_polling)
-            for batch in (batch for part in parts for batch in query.read(part)):
-                window_bytes += delivered.add(batch)
-                now_s = time.monotonic()
-                if now_s >= ends_s[1]:
-                    rates.append(window_bytes / (now_s - ends_s[1] + WINDOW_S) / 1e6)
-                    window_bytes, ends_s[1] = 0, now_s + WINDOW_S
-                if now_s >= ends_s[0]:
-                    break
-            took_s = time.monotonic() - began_s
-            is_polling[0] = False
+            is_over = threading.Event()
+            polls = pool.submit(_poll_on, query, is_over)
+            try:
+                for batch in (batch for part in parts for batch in query.read(part)):
+                    window_bytes += delivered.add(batch)
+                    now_s = time.monotonic()
+                    if now_s >= ends_s[1]:
+                        rates.append(window_bytes / (now_s - ends_s[1] + WINDOW_S) / 1e6)
+                        window_bytes, ends_s[1] = 0, now_s + WINDOW_S
+                    if now_s >= ends_s[0]:
+                        break
+                took_s = time.monotonic() - began_s
+            finally:
+                is_over.set()
             polled = polls.result()
         assert took_s >= seconds, f"the backlog was read after {took_s:.1f} s"
         stats = server.stats()
@@ -181,10 +184,10 @@ def measure_catch_up(record_bytes: int, records_per_s: float, seconds: int) -> l
     ]
 
 
-def _poll_on(query: BareQuery, is_polling: list[bool]) -> int:
+def _poll_on(query: BareQuery, is_over: threading.Event) -> int:
     """Ask for offsets as fast as the planner gives them: it looks once in a poll interval."""
     times = 0
-    while is_polling[0]:
+    while not is_over.is_set():
         query.plan()
         times += 1
     return times
