@@ -26,7 +26,8 @@ from kinesis_source.aws.api import (
 from kinesis_source.aws.clock import ServerClock
 from kinesis_source.aws.connection import connect
 from kinesis_source.aws.credentials import Identity, is_aws_url
-from kinesis_source.aws.decode import page_from_reply
+from kinesis_source.aws.decode import decode_body, decode_iterator, page_from_reply
+from kinesis_source.aws.direct import Connection
 from kinesis_source.aws.failures import (
     CallFacts,
     aws_text,
@@ -107,7 +108,7 @@ class BotoStreamApi:
 
     def _start_anew(self) -> None:
         self._lock = threading.Lock()
-        self._boto: Any = None
+        self._connection: Connection | None = None
         self._has_answered = False
         self._last_stream: StreamSettings | None = None
         self._clock = ServerClock(self._policy.clock)
@@ -129,15 +130,15 @@ class BotoStreamApi:
     def close(self) -> None:
         """Close the connections; the next call opens others."""
         with self._lock:
-            client, self._boto = self._boto, None
-        if client is not None:
-            client.close()
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.client.close()
 
     def describe(self, stream: StreamSettings) -> StreamDescription:
         """Describe a stream, see StreamApi."""
         return self._call(
             "DescribeStreamSummary",
-            lambda client: description_of(client.describe_stream_summary(**named(stream))),
+            lambda to: description_of(to.client.describe_stream_summary(**named(stream))),
             stream,
         )
 
@@ -172,8 +173,8 @@ class BotoStreamApi:
         start = iterator_type(position, inclusive=inclusive)
         request = {**named(stream), "ShardId": shard_id, **start}
 
-        def call(client: Any) -> str:
-            return member(client.get_shard_iterator(**request), "ShardIterator", str)
+        def call(connection: Connection) -> str:
+            return connection.ask("GetShardIterator", request, decode_iterator, _iterator_of)
 
         return self._call(
             "GetShardIterator", call, stream, shard_id, {"InvalidArgumentException": _refused}
@@ -192,12 +193,16 @@ class BotoStreamApi:
         if stream.arn is not None:
             request["StreamARN"] = stream.arn
 
-        def call(client: Any) -> Page:
-            reply = client.get_records(**request)
+        def read(reply: dict[str, Any]) -> Page:
             try:
                 return page_from_reply(reply, data_prefix)
             except IncompleteReplyError as error:
                 raise incomplete(reply, error.missing) from None
+
+        def call(connection: Connection) -> Page:
+            return connection.ask(
+                "GetRecords", request, lambda body: decode_body(body, data_prefix), read
+            )
 
         return self._call(
             "GetRecords", call, stream, shard_id, {"ExpiredIteratorException": _expired}
@@ -230,7 +235,7 @@ class BotoStreamApi:
         if self._last_stream is not None:
             self.describe(self._last_stream)
         else:
-            self._call("ListStreams", lambda client: client.list_streams(Limit=1))
+            self._call("ListStreams", lambda to: to.client.list_streams(Limit=1))
 
     def _list_all_pages(
         self, stream: StreamSettings, first: dict[str, Any]
@@ -254,9 +259,9 @@ class BotoStreamApi:
     def _list_page(
         self, stream: StreamSettings, request: dict[str, Any]
     ) -> tuple[list[Shard], str | None] | None:
-        def call(client: Any) -> tuple[list[Shard], str | None] | None:
+        def call(connection: Connection) -> tuple[list[Shard], str | None] | None:
             try:
-                reply = client.list_shards(**request)
+                reply = connection.client.list_shards(**request)
             except boto.ClientError as error:
                 if error_code(error) == "ExpiredNextTokenException":
                     return None
@@ -273,7 +278,7 @@ class BotoStreamApi:
     def _call(
         self,
         operation: str,
-        call: Callable[[Any], _T],
+        call: Callable[[Connection], _T],
         stream: StreamSettings | None = None,
         shard_id: str | None = None,
         mapped: _Mapped | None = None,
@@ -282,9 +287,9 @@ class BotoStreamApi:
         if stream is not None:
             self._last_stream = stream
         try:
-            client = self._client()
+            connection = self._connect()
             result = self._policy.run(
-                lambda: call(client), self.identity.renew, lambda: self._has_answered
+                lambda: call(connection), self.identity.renew, lambda: self._has_answered
             )
         except CallFailedError as failed:
             error = failed.error
@@ -315,7 +320,7 @@ class BotoStreamApi:
         if stream is None:
             return None
         try:
-            reply = self._client().describe_stream_summary(**named(stream))
+            reply = self._connect().client.describe_stream_summary(**named(stream))
             return description_of(reply).status
         except (boto.ClientError, boto.BotoCoreError, IncompleteReplyError, KinesisSourceError):
             return None
@@ -323,20 +328,23 @@ class BotoStreamApi:
     def _endpoint_text(self) -> str:
         if self.settings.endpoint_url is not None:
             return self.settings.endpoint_url
-        return self._boto.meta.endpoint_url if self._boto is not None else "AWS's own endpoint"
+        connection = self._connection
+        return connection.client.meta.endpoint_url if connection else "AWS's own endpoint"
 
-    def _client(self) -> Any:
-        client = self._boto
-        if client is not None:
-            return client
+    def _connect(self) -> Connection:
+        connection = self._connection
+        if connection is not None:
+            return connection
         with self._lock:
-            if self._boto is None:
-                self._boto = connect(self.identity.session, self.settings, self._on_reply)
-            return self._boto
+            if self._connection is None:
+                self._connection = connect(
+                    self.identity.session, self.settings, self._clock.observe
+                )
+            return self._connection
 
-    def _on_reply(self, parsed: dict[str, Any], **_: Any) -> None:
-        headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        self._clock.observe(headers.get("date"))
+
+def _iterator_of(reply: dict[str, Any]) -> str:
+    return member(reply, "ShardIterator", str)
 
 
 def _refused(error: Exception) -> PositionRefusedError:

@@ -1,7 +1,8 @@
 """The botocore client for Kinesis, with what this source changes in it.
 
 Runs on driver and executors. botocore signs, finds the endpoint and speaks HTTP; retries are
-:mod:`kinesis_source.aws.retry`'s, GetRecords bodies :mod:`kinesis_source.aws.decode`'s.
+:mod:`kinesis_source.aws.retry`'s, GetRecords bodies :mod:`kinesis_source.aws.decode`'s, the short
+way of small calls :mod:`kinesis_source.aws.direct`'s.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from botocore import exceptions as boto
 from botocore.config import Config
 
 from kinesis_source.aws.decode import guard_body, on_before_parse
+from kinesis_source.aws.direct import Connection
 from kinesis_source.aws.timestamps import keep_milliseconds, note_timestamps
 from kinesis_source.errors import ServiceError
 from kinesis_source.options.settings import ClientSettings
@@ -29,16 +31,18 @@ _CONNECTIONS: Final = 50
 
 
 def connect(
-    session: botocore.session.Session, settings: ClientSettings, on_reply: Callable[..., None]
-) -> Any:
-    """Make a client; nothing is sent yet.
+    session: botocore.session.Session,
+    settings: ClientSettings,
+    on_date: Callable[[str | None], None],
+) -> Connection:
+    """Make a connection; nothing is sent yet.
 
     Parameters
     ----------
     session : botocore.session.Session
     settings : ClientSettings
-    on_reply : callable
-        Handler of botocore's ``after-call``: sees each reply, refusals too.
+    on_date : callable
+        Told the Date header of each reply, refusals too.
 
     Raises
     ------
@@ -65,8 +69,13 @@ def connect(
     events.register("before-parse.kinesis.GetRecords", on_before_parse)
     events.register("before-parameter-build.kinesis", note_timestamps)
     events.register("before-call.kinesis", keep_milliseconds)
-    events.register("after-call.kinesis", on_reply)
-    return client
+    events.register("after-call.kinesis", lambda parsed, **_: on_date(_date_of(parsed)))
+    return Connection(client, session.get_credentials(), on_date)
+
+
+def _date_of(parsed: dict[str, Any]) -> str | None:
+    headers: dict[str, str] = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return headers.get("date")
 
 
 def _config(settings: ClientSettings) -> Config:

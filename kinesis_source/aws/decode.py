@@ -1,8 +1,9 @@
 """GetRecords bodies to columns, without botocore's parser.
 
-Runs on driver and executors. botocore emits ``before-parse.kinesis.GetRecords`` with the raw body:
+Runs on driver and executors. :mod:`kinesis_source.aws.direct` hands bodies to :func:`decode_body`.
+Where calls go through botocore, it emits ``before-parse.kinesis.GetRecords`` with the raw body:
 :func:`on_before_parse` sets it aside and leaves botocore ``{"Records":[]}``, and
-:func:`page_from_reply` decodes it. Signing, endpoints and errors stay botocore's.
+:func:`page_from_reply` decodes it.
 
 In: the body, and which data is wanted. Out: a Page, the rows of which are those that botocore's
 parser gives. Forms that AWS does not write and botocore takes (times as text, line breaks in
@@ -25,7 +26,14 @@ from kinesis_source.aws.api import ALL_DATA, Page
 from kinesis_source.aws.retry import IncompleteReplyError
 from kinesis_source.model.positions import LAST_EPOCH_MS
 
-__all__ = ["decode_body", "guard_body", "on_before_parse", "page_from_reply", "to_epoch_ms"]
+__all__ = [
+    "decode_body",
+    "decode_iterator",
+    "guard_body",
+    "on_before_parse",
+    "page_from_reply",
+    "to_epoch_ms",
+]
 
 _BODY_KEY: Final = "KinesisSourceBody"
 _EMPTY_BODY: Final = b'{"Records":[]}'
@@ -84,8 +92,13 @@ class _CodedReply(msgspec.Struct, gc=False):
     ChildShards: list[_Child] | None = None
 
 
+class _IteratorReply(msgspec.Struct, gc=False):
+    ShardIterator: str
+
+
 _REPLY: Final = msgspec.json.Decoder(_Reply)
 _CODED_REPLY: Final = msgspec.json.Decoder(_CodedReply)
+_ITERATOR_REPLY: Final = msgspec.json.Decoder(_IteratorReply)
 
 
 def on_before_parse(
@@ -158,12 +171,13 @@ def decode_body(body: bytes, data_prefix: bytes | None = ALL_DATA) -> Page | Non
     """
     try:
         if data_prefix == ALL_DATA and not _has_long_data(body):
-            reply: _Reply | _CodedReply = _REPLY.decode(body)
-            data = [record.Data for record in reply.Records]
+            decoded = _REPLY.decode(body)
+            reply: _Reply | _CodedReply = decoded
+            data = [record.Data for record in decoded.Records]
             skipped_bytes = 0
         else:
-            reply = _CODED_REPLY.decode(body)
-            data, skipped_bytes = _data_of([record.Data for record in reply.Records], data_prefix)
+            reply = coded = _CODED_REPLY.decode(body)
+            data, skipped_bytes = _data_of([record.Data for record in coded.Records], data_prefix)
         records = reply.Records
         arrival_ms = [round(record.ApproximateArrivalTimestamp * 1000) for record in records]
         if arrival_ms and (min(arrival_ms) < 0 or max(arrival_ms) > LAST_EPOCH_MS):
@@ -178,6 +192,14 @@ def decode_body(body: bytes, data_prefix: bytes | None = ALL_DATA) -> Page | Non
             child_shard_ids=tuple(child.ShardId for child in reply.ChildShards or ()),
             skipped_bytes=skipped_bytes,
         )
+    except _WRONG_FORM:
+        return None
+
+
+def decode_iterator(body: bytes) -> str | None:
+    """Return the iterator of a GetShardIterator body; None if it is cut or has none."""
+    try:
+        return _ITERATOR_REPLY.decode(body).ShardIterator
     except _WRONG_FORM:
         return None
 

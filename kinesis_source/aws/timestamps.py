@@ -11,7 +11,14 @@ import json
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-__all__ = ["date_header_ms", "from_epoch_ms", "keep_milliseconds", "lifetime_s", "note_timestamps"]
+__all__ = [
+    "date_header_ms",
+    "from_epoch_ms",
+    "keep_milliseconds",
+    "lifetime_s",
+    "note_timestamps",
+    "with_wire_timestamp",
+]
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _CONTEXT_KEY: Final = "kinesis_source_epoch_ms"
@@ -37,6 +44,14 @@ def lifetime_s(expiry: datetime.datetime, date_header: str | None) -> float:
     if now_ms is None:
         return (expiry - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
     return expiry.timestamp() - now_ms / 1000
+
+
+def with_wire_timestamp(params: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters with their Timestamp as JSON has it: seconds, to the millisecond."""
+    moment = params.get("Timestamp")
+    if moment is None:
+        return params
+    return {**params, "Timestamp": (moment - _EPOCH) // _MILLISECOND / 1000}
 
 
 def note_timestamps(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:

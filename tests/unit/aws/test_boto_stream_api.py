@@ -9,13 +9,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 
 import pytest
+from botocore.awsrequest import AWSResponse
+from urllib3.response import HTTPResponse
 
 from kinesis_source.aws import client as client_module
+from kinesis_source.aws import direct as direct_module
 from kinesis_source.aws.api import IteratorExpiredError, PositionRefusedError
 from kinesis_source.aws.client import BotoStreamApi, stream_api
 from kinesis_source.aws.retry import RetryPolicy
@@ -56,9 +60,35 @@ def clicks(aws):
     return aws.account().create_stream("clicks", shards=2)
 
 
+@pytest.fixture(params=["direct", "botocore"])
+def way(request, monkeypatch) -> str:
+    """How GetRecords and GetShardIterator go: the short way, or through botocore each time."""
+    if request.param == "botocore":
+        monkeypatch.setattr(direct_module, "learn_pattern", lambda *_: None)
+    return request.param
+
+
+def teach(api: BotoStreamApi, way: str = "direct") -> BotoStreamApi:
+    """Let a client see each operation once, nothing being sent: the next call is direct."""
+    connection = api._connect()
+    events = connection.client.meta.events
+
+    def answer(request, **_) -> AWSResponse:
+        body = HTTPResponse(BytesIO(b"{}"), preload_content=False)
+        return AWSResponse(request.url, 200, {}, body)
+
+    events.register("before-send.kinesis", answer)
+    start = {"StreamName": "clicks", "ShardId": SHARD, "ShardIteratorType": "LATEST"}
+    for operation, params in (("GetShardIterator", start), ("GetRecords", {"ShardIterator": "x"})):
+        connection.ask(operation, params, lambda _: None, lambda reply: reply)
+    events.unregister("before-send.kinesis", answer)
+    assert [pattern is None for pattern in connection._patterns.values()] == [way != "direct"] * 2
+    return api
+
+
 @pytest.fixture
-def api(aws, clicks) -> Iterator[BotoStreamApi]:
-    api = connect(aws.endpoint_url)
+def api(aws, clicks, way) -> Iterator[BotoStreamApi]:
+    api = teach(connect(aws.endpoint_url), way)
     yield api
     api.close()
 
@@ -249,8 +279,8 @@ def test_the_other_calls_survive(api, aws, operation, kind):
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else None,
 )
-def test_spent_budgets(aws, clicks, fault, kind, code):
-    api = connect(aws.endpoint_url, policy=QUICK)
+def test_spent_budgets(aws, clicks, way, fault, kind, code):
+    api = teach(connect(aws.endpoint_url, policy=QUICK), way)
     iterator = api.get_iterator(CLICKS, SHARD, TRIM_HORIZON)
     aws.faults.add(**fault, operation="GetRecords")
     with pytest.raises(kind) as failed:
@@ -271,13 +301,13 @@ def test_botocore_itself_never_repeats(aws, clicks, monkeypatch):
     assert len(aws.call_log("DescribeStreamSummary")) == 1
 
 
-def test_a_reply_that_does_not_come_ends_at_the_read_timeout(aws, clicks):
+def test_a_reply_that_does_not_come_ends_at_the_read_timeout(aws, clicks, way):
     aws.faults.add("delay", delay_s=1.0)
     settings = ClientSettings(
         "us-east-1", aws.endpoint_url, TEST_KEYS, read_timeout_ms=100, retry_budget_ms=0
     )
     with pytest.raises(ServiceError, match=r"^\[SERVICE_UNAVAILABLE\].*ReadTimeoutError"):
-        BotoStreamApi(settings).describe(CLICKS)
+        teach(BotoStreamApi(settings), way).get_iterator(CLICKS, SHARD, TRIM_HORIZON)
 
 
 # --- errors with names ------------------------------------------------------------------------
@@ -308,15 +338,15 @@ def test_a_missing_shard(api):
         api.get_iterator(CLICKS, "shardId-000000000077", TRIM_HORIZON)
 
 
-def test_a_missing_permission(aws):
+def test_a_missing_permission(aws, way):
     account = aws.account("222222222222")
     stream = account.create_stream("clicks")
     user = account.create_user("poor", allow=["kinesis:DescribeStreamSummary"])
     identity = IdentitySettings(user.access_key, Secret(user.secret_key))
-    api = connect(aws.endpoint_url, identity)
+    api = teach(connect(aws.endpoint_url, identity), way)
     with pytest.raises(AccessDeniedError, match=r"^\[ACCESS_DENIED\]") as denied:
-        api.list_shards(CLICKS)
-    assert f"{user.arn} may not call kinesis:ListShards on {stream.arn}" in str(denied.value)
+        api.get_iterator(CLICKS, SHARD, TRIM_HORIZON)
+    assert f"{user.arn} may not call kinesis:GetShardIterator on {stream.arn}" in str(denied.value)
 
 
 # --- endpoints that are not Kinesis ------------------------------------------------------------
@@ -359,11 +389,11 @@ def web_server(status: int, content_type: str, body: bytes, *, dated: bool = Tru
         (400, "application/x-amz-json-1.1", b'{"__type":"UnknownOperationException"}'),
     ],
 )
-def test_something_that_is_not_kinesis(status, content_type, body):
+def test_something_that_is_not_kinesis(way, status, content_type, body):
     with web_server(status, content_type, body) as url:
-        api = connect(url, policy=QUICK)
+        api = teach(connect(url, policy=QUICK), way)
         with pytest.raises(ServiceError, match=r"^\[SERVICE_ENDPOINT\]") as failed:
-            api.describe(CLICKS)
+            api.get_page(CLICKS, SHARD, "x", 10)
         api.close()
     assert url in str(failed.value)
     assert "us-east-1" in str(failed.value)
@@ -378,15 +408,18 @@ def test_json_of_another_form_is_incomplete(body):
         api.close()
 
 
-def test_a_port_where_nobody_listens():
-    with pytest.raises(ServiceError, match=r"^\[SERVICE_ENDPOINT\].*127\.0\.0\.1:9"):
-        connect("http://127.0.0.1:9", policy=QUICK).describe(CLICKS)
+def test_a_port_where_nobody_listens(way):
+    api = teach(connect("http://127.0.0.1:9", policy=QUICK), way)
+    words = r"^\[SERVICE_ENDPOINT\].*EndpointConnectionError.*127\.0\.0\.1:9"
+    with pytest.raises(ServiceError, match=words):
+        api.get_iterator(CLICKS, SHARD, TRIM_HORIZON)
 
 
-def test_tls_against_a_server_without_it(aws):
+def test_tls_against_a_server_without_it(aws, way):
     url = aws.endpoint_url.replace("http:", "https:")
+    api = teach(connect(url, policy=QUICK), way)
     with pytest.raises(ServiceError, match=r"^\[SERVICE_ENDPOINT\].*SSLError"):
-        connect(url, policy=QUICK).describe(CLICKS)
+        api.get_iterator(CLICKS, SHARD, TRIM_HORIZON)
 
 
 @pytest.mark.parametrize("url", ["not a url", "http://"])
@@ -404,9 +437,12 @@ def test_the_clock_needs_no_stream_and_no_permission(aws):
     assert -2_100 < api.now_ms() - time.time() * 1000 <= 0
 
 
-def test_the_clock_is_fed_by_every_reply(api, aws):
-    with pytest.raises(StreamError):
-        api.describe(StreamSettings.from_key("nope"))
+@pytest.mark.parametrize("name", ["clicks", "nope"])
+@pytest.mark.parametrize("call", ["describe", "get_iterator"])
+def test_the_clock_is_fed_by_every_reply(api, aws, call, name):
+    arguments = (SHARD, TRIM_HORIZON) if call == "get_iterator" else ()
+    with suppress(StreamError):
+        getattr(api, call)(StreamSettings.from_key(name), *arguments)
     calls = len(aws.call_log())
     api.now_ms()
     assert len(aws.call_log()) == calls
@@ -465,12 +501,12 @@ def in_fork(check: Callable[[], object]) -> str:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_worker_has_connections_of_its_own(api):
     api.describe(CLICKS)
-    parents = api._boto
+    parents = api._connection
     with api._lock, client_module._clients_lock:  # as if another thread held them just now
         said = in_fork(
             lambda: (
                 api.describe(CLICKS).status,
-                api._boto is not parents,
+                api._connection is not parents,
                 stream_api(api.settings).describe(CLICKS).status,
             )
         )
@@ -505,9 +541,12 @@ def test_a_closed_client_opens_again(api):
 def test_calls_say_what_software_makes_them(clicks, aws):
     seen: list[str] = []
     api = connect(aws.endpoint_url)
-    api._client().meta.events.register(
+    api._connect().client.meta.events.register(
         "before-send.kinesis", lambda request, **_: seen.append(str(request.headers["User-Agent"]))
     )
     api.describe(CLICKS)
-    assert "kinesis-source/" in seen[0]
+    for _ in range(2):
+        api.get_iterator(CLICKS, SHARD, TRIM_HORIZON)
+    assert len(seen) == 3
+    assert all("kinesis-source/" in software for software in seen)
     assert json.dumps(TEST_KEYS.access_key) not in seen[0]
