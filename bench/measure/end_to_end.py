@@ -60,7 +60,7 @@ def measure(quick: bool) -> list[Figure]:
         for size in _COMPARED:
             figures += _compare(spark, size, repeats)
         for size in () if quick else _OTHERS:
-            figures += _alone(spark, size, repeats)
+            figures += _alone(spark, size, repeats=3)
     return figures
 
 
