@@ -23,10 +23,10 @@ def modules(tmp_path, monkeypatch):
     monkeypatch.setattr(run.measure, "__path__", [str(tmp_path)])
     monkeypatch.setattr(run, "_RESULTS", tmp_path / "results")
 
-    def run_file(command, **rest):
+    def run_file(command, *, check, **rest):
         path = tmp_path / f"{command[2].rpartition('.')[2]}.py"
         return subprocess.run(
-            [command[0], str(path), *command[3:]], env={"PYTHONPATH": "."}, **rest
+            [command[0], str(path), *command[3:]], check=check, env={"PYTHONPATH": "."}, **rest
         )
 
     fake = SimpleNamespace(run=run_file, DEVNULL=subprocess.DEVNULL)
