@@ -42,6 +42,7 @@ __all__ = [
     "source_options",
     "stream_reader",
     "use_no_aws_settings",
+    "wait_for_silence",
     "wait_until",
 ]
 
@@ -160,6 +161,18 @@ def assert_none_refused(server: ReplayServer) -> None:
     """Make sure that a server with limits had nothing to refuse."""
     refused = server.stats()["refused"]
     assert not any(refused.values()), f"calls were refused: {refused}"
+
+
+def wait_for_silence(server: ReplayServer) -> None:
+    """Wait until nobody calls any more: a call to a server that is gone is repeated for minutes."""
+    calls: list[dict[str, int]] = [{}]
+
+    def is_silent() -> bool:
+        time.sleep(0.2)
+        calls.append(server.stats()["calls"])
+        return calls[-1] == calls[-2]
+
+    wait_until(is_silent, 60, "an end of the calls")
 
 
 def is_still_live(settings: ReplaySettings) -> bool:

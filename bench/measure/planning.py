@@ -7,101 +7,106 @@ make the way through JSON that they make in Spark.
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bench.measure._support import (
+    BareQuery,
     assert_none_refused,
     calls_between,
     is_still_live,
     quantile,
     source_options,
     use_no_aws_settings,
+    wait_for_silence,
 )
 from bench.replay import ReplayServer
 from bench.report import Figure, figure_of, main, progress
-from kinesis_source.aws.access import check_access
-from kinesis_source.aws.api import Page
-from kinesis_source.aws.client import BotoStreamApi
-from kinesis_source.model.offsets import StreamOffset
+from kinesis_source.aws.client import BotoStreamApi, stream_api
 from kinesis_source.options.parse import parse_options
-from kinesis_source.options.settings import StreamSettings
-from kinesis_source.read.micro_batches import MicroBatchPlanner
 
 LATENCY_MS: Final = 10.0
 BATCH_S: Final = 2.0
 POLL_S: Final = 1.0
-SAMPLED: Final = 5
+SAMPLED: Final = 20
 ONE_POLL_S: Final = 0.5
 """Calls for a shard that come nearer than this belong to one poll."""
 SETTLED: Final = 3
 """So many polls after the start the steady state begins."""
+_turns = itertools.count(5_000)
 WATCHDOG_S: Final = 180.0
 
 _RECORDS_PER_S: Final = {"idle": 0.0, "trickle": 0.5, "full rate": 1_000.0}
 _RECORD_BYTES: Final = 1_000
 
 
-class _SampledApi(BotoStreamApi):
-    """Notes when the calls for a few of the shards are made: polls are told apart by that."""
+class _Sampled:
+    """Notes when the calls for a few of the shards are made: polls are told apart by that.
 
-    sampled: dict[str, list[float]]
+    Parameters
+    ----------
+    api : BotoStreamApi
+        The one that the planner uses.
+    shards : int
+    """
 
-    def get_iterator(self, *arguments: Any, **rest: Any) -> str:
-        """Return an iterator, see StreamApi."""
-        self._note(*arguments[:2])
-        return super().get_iterator(*arguments, **rest)
+    def __init__(self, api: BotoStreamApi, shards: int) -> None:
+        self._calls: dict[str, list[tuple[float, str]]] = {
+            f"shardId-{index * shards // SAMPLED:012d}": [] for index in range(SAMPLED)
+        }
+        # On the instance: it is the process's own client, which its settings lead to.
+        api.get_iterator = self._noting("GetShardIterator", api.get_iterator)  # type: ignore[method-assign]
+        api.get_page = self._noting("GetRecords", api.get_page)  # type: ignore[method-assign]
 
-    def get_page(self, *arguments: Any, **rest: Any) -> Page:
-        """Read one page, see StreamApi."""
-        self._note(*arguments[:2])
-        return super().get_page(*arguments, **rest)
+    def _noting(self, operation: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(stream: Any, shard_id: str, *arguments: Any, **rest: Any) -> Any:
+            calls = self._calls.get(shard_id)
+            if calls is not None:
+                calls.append((time.monotonic(), operation))
+            return call(stream, shard_id, *arguments, **rest)
 
-    def _note(self, _stream: StreamSettings, shard_id: str) -> None:
-        times = self.sampled.get(shard_id)
-        if times is not None:
-            times.append(time.monotonic())
+        return noted
 
-    def polls(self, since_s: float, until_s: float) -> float:
-        """Return how often each sampled shard was polled within a time, on average."""
-        counts = []
-        for times in self.sampled.values():
-            within = [at for at in times if since_s <= at <= until_s]
-            gaps = zip([float("-inf"), *within], within, strict=False)
-            counts.append(sum(later - earlier > ONE_POLL_S for earlier, later in gaps))
-        return statistics.mean(counts)
+    def polls(self, since_s: float) -> list[list[list[tuple[float, str]]]]:
+        """Return of each sampled shard the polls since then, each a list of calls."""
+        found = []
+        for calls in self._calls.values():
+            polls: list[list[tuple[float, str]]] = []
+            for call in list(calls):
+                if call[0] >= since_s:
+                    if not polls or call[0] - polls[-1][-1][0] > ONE_POLL_S:
+                        polls.append([])
+                    polls[-1].append(call)
+            found.append(polls)
+        return found
+
+    def count(self, since_s: float) -> int:
+        """Return how often each sampled shard was polled since then, at least."""
+        return min(map(len, self.polls(since_s)))
 
 
 @dataclass
 class Planned:
-    """A planner that has started, and what its start took."""
+    """A query that has started, and what its start took."""
 
-    api: _SampledApi
-    planner: MicroBatchPlanner
-    offset: dict[str, Any]
+    query: BareQuery
+    sampled: _Sampled
     start_s: float
     first_s: float
     batch_0_bytes: int
     """Of batch 0's offset, which holds the resolved start too."""
 
-    def next(self) -> bool:
-        """Ask for the next offset as Spark does; say whether it is a new one."""
-        start = StreamOffset.from_json(self.offset)
-        end = self.planner.next_offset(start)
-        if end is start:
-            return False
-        self.offset = json.loads(json.dumps(end.to_json()))
-        return True
-
     @property
     def shards(self) -> dict[str, Any]:
         """The positions of the offset, by shard."""
-        found: dict[str, Any] = self.offset["streams"]["events"]["shards"]
+        found: dict[str, Any] = self.query.offset["streams"]["events"]["shards"]
         return found
 
 
@@ -121,23 +126,25 @@ def serve(shards: int, load: str, seconds: int) -> ReplayServer:
 
 @contextmanager
 def planning(server: ReplayServer) -> Iterator[Planned]:
-    """Start a query from ``latest`` in the planner's protocol: start, offset of batch 0."""
-    settings = parse_options(source_options(server.endpoint_url, initialPosition="latest"))
-    api = _SampledApi(settings.client)
-    count = server.settings.shards
-    api.sampled = {f"shardId-{i * count // SAMPLED:012d}": [] for i in range(SAMPLED)}
+    """Start a query from ``latest``, and plan batch 0."""
+    # A client of its own for each: the process keeps one for each distinct settings.
+    options = source_options(
+        server.endpoint_url,
+        initialPosition="latest",
+        connectTimeout=f"{next(_turns)}ms",
+    )
     began_s = time.perf_counter()
-    planner = MicroBatchPlanner(api, settings.read, lambda stream: check_access(api, stream))
+    sampled = _Sampled(stream_api(parse_options(options).client), server.settings.shards)
+    query = BareQuery(options)
     try:
-        initial = planner.initial_offset()
         start_s = time.perf_counter() - began_s
         began_s = time.perf_counter()
-        text = json.dumps(planner.next_offset(initial).to_json())
+        query.plan()
         first_s = time.perf_counter() - began_s
-        yield Planned(api, planner, json.loads(text), start_s, first_s, len(text))
+        yield Planned(query, sampled, start_s, first_s, len(json.dumps(query.offset)))
     finally:
-        planner.close()
-        api.close()
+        query.close()
+        wait_for_silence(server)
 
 
 # -- steady state -------------------------------------------------------------------------------
@@ -150,21 +157,24 @@ class Steady:
     waits_s: list[float] = field(default_factory=list)
     cpu_s: float = 0.0
     wall_s: float = 0.0
-    polls: float = 0.0
+    poll_s: float = 0.0
+    """From one poll of a shard to the next."""
+    poll_calls: dict[str, float] = field(default_factory=dict)
+    """Calls of one poll of a shard, by operation."""
     server_cpu_s: float = 0.0
-    calls: dict[str, int] = field(default_factory=dict)
+    listings: int = 0
 
 
 def run_batches(planned: Planned, server: ReplayServer, polls: int) -> Steady:
     """Plan batches of two seconds until a shard was polled so often; empty offsets make none."""
-    while planned.api.polls(0.0, time.monotonic()) < SETTLED:
-        if planned.next():
+    while planned.sampled.count(0.0) < SETTLED:
+        if planned.query.plan():
             time.sleep(BATCH_S)
     found = Steady()
     before, cpu_s, since_s = server.stats(), time.process_time(), time.monotonic()
-    while planned.api.polls(since_s, time.monotonic()) < polls:
+    while planned.sampled.count(since_s) <= polls:
         began_s = time.monotonic()
-        is_batch = planned.next()
+        is_batch = bool(planned.query.plan())
         found.waits_s.append(time.monotonic() - began_s)
         if is_batch:
             time.sleep(BATCH_S)
@@ -173,40 +183,44 @@ def run_batches(planned: Planned, server: ReplayServer, polls: int) -> Steady:
     after, until_s = server.stats(), time.monotonic()
     assert is_still_live(server.settings), "the records ended before the measurement did"
     found.wall_s = until_s - since_s
-    found.polls = planned.api.polls(since_s, until_s)
-    found.calls = calls_between(before, after)
+    found.listings = calls_between(before, after).get("ListShards", 0)
+    every = planned.sampled.polls(since_s)
+    found.poll_s = statistics.mean(
+        (polls[-1][0][0] - polls[0][0][0]) / (len(polls) - 1) for polls in every
+    )
+    # The first and the last one may have begun before or gone on behind.
+    whole = [poll for polls in every for poll in polls[1:-1]]
+    calls = Counter(operation for poll in whole for _, operation in poll)
+    found.poll_calls = {name: count / len(whole) for name, count in sorted(calls.items())}
     found.server_cpu_s = after["cpu_s"] - before["cpu_s"]
     return found
 
 
 def _steady_figures(shards: int, load: str, steady: Steady) -> list[Figure]:
     case = f"{shards:,} shards, {load}"
-    calls = {
-        operation: count / shards / steady.polls
-        for operation, count in sorted(steady.calls.items())
-        if operation != "ListShards"
-    }
     is_1000 = shards == 1_000
-    shown = ", ".join(f"{operation} {count:.2f}" for operation, count in calls.items())
+    shown = ", ".join(f"{operation} {count:.2f}" for operation, count in steady.poll_calls.items())
+    polls = steady.wall_s / steady.poll_s
     figures = [
         figure_of(
             f"{case}: CPU per poll",
-            [steady.cpu_s / steady.polls],
+            [steady.cpu_s / polls],
             "s",
             target=2.0 if is_1000 else None,
             target_is="at most" if is_1000 else None,
             note=(
-                f"{steady.polls:.0f} polls in {steady.wall_s:.0f} s with batches of {BATCH_S:.0f} s"
-                f"; the server's CPU was {steady.server_cpu_s / steady.polls:.2f} s a poll"
+                f"{steady.wall_s:.0f} s with batches of {BATCH_S:.0f} s; each shard polled every "
+                f"{steady.poll_s:.2f} s; {steady.cpu_s / steady.wall_s:.0%} of a core; the server: "
+                f"{steady.server_cpu_s / polls:.2f} s of CPU a poll"
             ),
         ),
         figure_of(
             f"{case}: calls per shard and poll",
-            [sum(calls.values())],
+            [sum(steady.poll_calls.values())],
             "calls",
             target={"idle": 1.05, "trickle": 2.0, "full rate": 2.0}[load],
             target_is="at most",
-            note=f"{shown}; none refused; ListShards {steady.calls.get('ListShards', 0)} in all",
+            note=f"{shown}; none refused; ListShards {steady.listings} in all",
         ),
     ]
     if load != "idle":
@@ -240,7 +254,7 @@ def measure_load(shards: int, load: str, *, polls: int, starts: int) -> list[Fig
                 first_s.append(planned.first_s)
                 if attempt == starts - 1:
                     steady = run_batches(planned, server, polls)
-                    size = len(json.dumps(planned.offset))
+                    size = len(json.dumps(planned.query.offset))
                     batch_0_bytes = planned.batch_0_bytes
         assert_none_refused(server)
     figures = [
@@ -274,14 +288,15 @@ def measure_resharding(shards: int) -> list[Figure]:
         serve(shards, "trickle", 300) as server,
         planning(server) as planned,
     ):
-        planned.next()
+        planned.query.plan()
         before = server.stats()
         server.reshard()
         began_s = time.monotonic()
         children = {f"shardId-{index:012d}" for index in range(shards, 3 * shards)}
         batches = 0
         while not children <= planned.shards.keys():
-            batches += planned.next()
+            planned.query.plan()
+            batches += 1
             assert time.monotonic() < began_s + 2 * WATCHDOG_S, "the children do not come"
         took_s = time.monotonic() - began_s
         calls = calls_between(before, server.stats())

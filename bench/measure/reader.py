@@ -29,6 +29,7 @@ from bench.measure._support import (
     source_options,
     stream_reader,
     use_no_aws_settings,
+    wait_for_silence,
 )
 from bench.replay import ReplayServer
 from bench.report import Figure, figure_of, main, progress
@@ -97,6 +98,7 @@ def measure_over_read(record_bytes: int, records_per_s: float, batches: int) -> 
         assert is_still_live(server.settings), "the records ended before the measurement did"
         refused = sum(server.stats()["refused"].values())
         query.close()
+        wait_for_silence(server)
     return [
         Figure(
             f"over-read, {size}",
@@ -157,6 +159,7 @@ def measure_catch_up(record_bytes: int, records_per_s: float, seconds: int) -> l
         assert took_s >= seconds, f"the backlog was read after {took_s:.1f} s"
         stats = server.stats()
         query.close()
+        wait_for_silence(server)
     rate = delivered.data_bytes / took_s
     calls = stats["calls"]["GetRecords"]
     refused = sum(stats["refused"].values())
