@@ -6,11 +6,27 @@ printed by Spark and holds no secret.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kinesis_source.model.positions import Position
 
-__all__ = ["ShardRange"]
+__all__ = ["Density", "ShardRange"]
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """How large and how frequent a shard's records are, by what was last seen of it.
+
+    Parameters
+    ----------
+    record_bytes : float
+        Mean; above 0.
+    records_per_s : float or None
+        By arrival times; None: not known.
+    """
+
+    record_bytes: float
+    records_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +43,12 @@ class ShardRange:
     end : Position
         An AfterRecord, inclusive: that record existed when the batch was planned. Or END: the
         shard is closed and is read until AWS says that nothing is left.
+    density : Density or None
+        A hint for the size of the first page; changes nothing in what is read.
     """
 
     stream: str
     shard_id: str
     start: Position
     end: Position
+    density: Density | None = field(default=None, compare=False)

@@ -16,6 +16,7 @@ from concurrent.futures import Executor
 
 from kinesis_source.aws.api import StreamApi
 from kinesis_source.model.positions import END, LOST, OldestSince, Position, is_finished
+from kinesis_source.model.ranges import Density
 from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.listing import ShardListing
@@ -220,6 +221,16 @@ class StreamFrontier:
             )
 
     # What was learned
+
+    @property
+    def densities(self) -> dict[str, Density]:
+        """How dense the shards are of which records were seen. No I/O."""
+        with self._lock:
+            return {
+                shard_id: probe.density
+                for shard_id, probe in self._probes.items()
+                if probe.density is not None
+            }
 
     @property
     def first_arrivals_ms(self) -> dict[str, int]:

@@ -16,6 +16,7 @@ from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.errors import DataLossError, OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import TRIM_HORIZON, Position
+from kinesis_source.model.ranges import Density
 from kinesis_source.options.settings import InitialPosition, ReadSettings, StreamSettings
 from kinesis_source.read.admission import Admission, Budget
 from kinesis_source.read.frontier import StreamFrontier
@@ -148,6 +149,10 @@ class MicroBatchPlanner:
         if self._poller is None:
             return self._follow(start)
         return self._follow_ahead(start, self._poller)
+
+    def densities(self) -> dict[str, dict[str, Density]]:
+        """Return what is known of each stream's shards, as hints for their readers. No I/O."""
+        return {key: frontier.densities for key, frontier in self._frontiers.items()}
 
     def metrics(self) -> dict[str, dict[str, int]]:
         """Return numbers per stream for Spark's progress report. No I/O."""

@@ -18,20 +18,21 @@ from collections import deque
 from weakref import WeakKeyDictionary
 
 from kinesis_source.aws.api import Page, StreamApi
+from kinesis_source.model.ranges import Density
+from kinesis_source.read.density import density_of
 
-__all__ = ["ShardPace", "pace_of"]
+__all__ = ["LARGEST_PAGE", "ShardPace", "pace_of"]
 
 CALLS = 2
 CALLS_WINDOW_S = 0.5
 """At most so many calls in so long: 4 a second, and none of a range's first two waits."""
 PAGE_S = 0.5
 """How much of the shard's time one page may take: others want to read it as well."""
-EARLY_S = 0.05
-"""A call may begin so much before its time: a small first page makes the second wait for nothing.
-At 2 MB/s this is less than what AWS's 2 MiB/s leave."""
 ON_THE_WAY_S = 0.3
 """A reply that took longer was refused at first (aws/retry.py: no shorter wait after throttling),
 so its bytes count from this long before it came, not from when the call began."""
+FREE_PAGE_BYTES = 4 * 1024 * 1024
+"""Where bytes do not count: larger pages cost more a byte, as memory is mapped anew for each."""
 LARGEST_PAGE = 10_000
 FIRST_PAGE = 250
 """While no record's size is known: 10 KB records then block the shard for a second, not for five.
@@ -46,23 +47,28 @@ class ShardPace:
         self._lock = threading.Lock()
         self._calls: deque[float] = deque(maxlen=CALLS)
         self._paid_until_s = float("-inf")
-        self._record_bytes: float | None = None
+        self.density: Density | None = None
+        """By the last page; a reader may set what it heard."""
 
-    def claim(self, now_s: float) -> float:
+    def claim(self, now_s: float, bytes_per_s: int | None) -> float:
         """Take leave to make a call now.
 
         Parameters
         ----------
         now_s : float
             Monotonic seconds.
+        bytes_per_s : int or None
+            None: neither bytes nor calls count.
 
         Returns
         -------
         float
             0: the call may be made and is counted. Else: ask again after so many seconds.
         """
+        if bytes_per_s is None:
+            return 0.0
         with self._lock:
-            free_s = self._paid_until_s - EARLY_S
+            free_s = self._paid_until_s
             if len(self._calls) == CALLS:
                 free_s = max(free_s, self._calls[0] + CALLS_WINDOW_S)
             # Less than a timer's grain is no wait.
@@ -83,21 +89,21 @@ class ShardPace:
         bytes_per_s : int or None
             None: bytes do not count.
         """
-        if not len(page) or bytes_per_s is None:
+        if not len(page):
             return
         size = page.data_bytes + sum(map(len, page.partition_keys))
         counted_from_s = max(began_s, now_s - ON_THE_WAY_S)
         with self._lock:
-            self._record_bytes = size / len(page)
-            self._paid_until_s = max(self._paid_until_s, counted_from_s) + size / bytes_per_s
+            self.density = density_of(page, size, self.density)
+            if bytes_per_s is not None:
+                self._paid_until_s = max(self._paid_until_s, counted_from_s) + size / bytes_per_s
 
     def page_records(self, bytes_per_s: int | None) -> int:
         """Return the Limit of a page worth ``PAGE_S``; a small one if no size is known yet."""
-        if bytes_per_s is None:
-            return LARGEST_PAGE
-        if not self._record_bytes:
-            return FIRST_PAGE
-        return max(1, min(LARGEST_PAGE, int(PAGE_S * bytes_per_s / self._record_bytes)))
+        if self.density is None:
+            return LARGEST_PAGE if bytes_per_s is None else FIRST_PAGE
+        page_bytes = FREE_PAGE_BYTES if bytes_per_s is None else PAGE_S * bytes_per_s
+        return max(1, min(LARGEST_PAGE, int(page_bytes / self.density.record_bytes)))
 
 
 _lock = threading.Lock()

@@ -26,7 +26,7 @@ from kinesis_source.model.positions import (
     is_later,
     with_completeness,
 )
-from kinesis_source.model.ranges import ShardRange
+from kinesis_source.model.ranges import Density, ShardRange
 from kinesis_source.model.shards import Lineage, Shard
 
 __all__ = [
@@ -182,8 +182,18 @@ def _is_succeeded(shard_id: str, positions: Positions, passed: set[str], lineage
     return all(child.shard_id in positions or child.shard_id in passed for child in children)
 
 
-def plan_ranges(start: StreamOffset, end: StreamOffset) -> list[ShardRange]:
-    """Return what a batch reads. A function of its two offsets alone.
+def plan_ranges(
+    start: StreamOffset,
+    end: StreamOffset,
+    densities: Mapping[str, Mapping[str, Density]] | None = None,
+) -> list[ShardRange]:
+    """Return what a batch reads. A function of its two offsets alone, hints aside.
+
+    Parameters
+    ----------
+    start, end : StreamOffset
+    densities : mapping of stream key to mapping of shard id to Density, optional
+        Hints for the readers.
 
     Raises
     ------
@@ -199,11 +209,14 @@ def plan_ranges(start: StreamOffset, end: StreamOffset) -> list[ShardRange]:
     for key, stream_end in sorted(end.streams.items()):
         stream_start = starts.get(key)
         if stream_start is not None:
-            ranges.extend(_stream_ranges(key, stream_start, stream_end))
+            hints = (densities or {}).get(key, {})
+            ranges.extend(_stream_ranges(key, stream_start, stream_end, hints))
     return ranges
 
 
-def _stream_ranges(key: str, start: StreamPosition, end: StreamPosition) -> Iterable[ShardRange]:
+def _stream_ranges(
+    key: str, start: StreamPosition, end: StreamPosition, hints: Mapping[str, Density]
+) -> Iterable[ShardRange]:
     # A stream that was deleted and created again has other shards under the same ids.
     positions = start.shards if start.created_ms == end.created_ms else {}
     for shard_id, position in positions.items():
@@ -217,7 +230,7 @@ def _stream_ranges(key: str, start: StreamPosition, end: StreamPosition) -> Iter
     for shard_id, last in sorted(end.shards.items()):
         first = positions.get(shard_id, TRIM_HORIZON)
         if is_ahead(last, first):
-            yield ShardRange(key, shard_id, first, last)
+            yield ShardRange(key, shard_id, first, last, hints.get(shard_id))
 
 
 def group_ranges(ranges: list[ShardRange], shards_per_task: int) -> list[tuple[ShardRange, ...]]:

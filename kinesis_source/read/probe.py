@@ -36,7 +36,9 @@ from kinesis_source.model.positions import (
     is_finished,
     with_completeness,
 )
+from kinesis_source.model.ranges import Density
 from kinesis_source.options.settings import StreamSettings
+from kinesis_source.read.density import density_of
 
 __all__ = ["LARGEST_INTERVAL_S", "Outcome", "ShardProbe"]
 
@@ -111,6 +113,7 @@ class ShardProbe:
         self._iterator: str | None = None
         self._iterator_since_s = 0.0
         self._record_bytes = float(FIRST_RECORD_BYTES)
+        self.density: Density | None = None  # by the last walk that saw records
         self._search_until_ms: int | None = None
         self._leap_first = False
         self._walk_next = False
@@ -258,7 +261,8 @@ class ShardProbe:
         self._iterator_since_s = self._monotonic()
 
     def _learn_size(self, page: Page) -> None:
-        mean = page.data_bytes / len(page)
+        self.density = density_of(page, page.data_bytes, self.density)
+        mean = self.density.record_bytes
         self._record_bytes = max(
             1.0, (self._record_bytes + mean) / 2 if mean < WALK_BYTES else mean
         )

@@ -1,7 +1,8 @@
 """The reader of a task, on the executors: several ShardRanges side by side, as RecordBatches.
 
 A shard gives at most 2 MiB/s and a core decodes a hundred times that, so a task reads its shards in
-a few threads: each shard in order, each at most one batch ahead, all into one bounded queue.
+a few threads: each shard in order, each at most one batch ahead, all into one bounded queue, and
+all within one budget of memory.
 In: a tuple of ShardRanges. Out: an iterator of pyarrow.RecordBatch, which Spark pulls.
 """
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 from kinesis_source.aws.api import StreamApi
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read.memory import PAGE_COPIES, MemoryBudget
 from kinesis_source.read.shard_reader import ShardReader
 from kinesis_source.records.batches import BatchBuilder
 from kinesis_source.records.schema import OutputColumn
@@ -23,6 +25,9 @@ from kinesis_source.records.schema import OutputColumn
 __all__ = ["read_ranges"]
 
 LARGEST_CONCURRENCY = 16
+TASK_BYTES = 128 * 1024 * 1024
+"""What pages and batches of a task may take together; Python, Arrow and pyspark add their own.
+AWS's default pace (pages of 1 MB) comes nowhere near it."""
 QUEUE_POLL_S = 0.2
 """How soon a thread sees that its task is over."""
 
@@ -82,6 +87,8 @@ class _Task:
         count = min(len(ranges), LARGEST_CONCURRENCY, settings.shards_per_task)
         # One batch of each thread: with the one in its hands, a shard is at most two ahead.
         self._ready: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(count)
+        self._memory = MemoryBudget(TASK_BYTES)
+        self._taken = threading.local()
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, name=f"kinesis-read-{number}", daemon=True)
@@ -99,7 +106,10 @@ class _Task:
             elif isinstance(item, BaseException):
                 raise item
             else:
+                size_bytes = item.nbytes
                 yield item
+                del item  # Spark asks for the next one: it has written this one out
+                self._memory.give_back(size_bytes)
 
     def stop(self) -> None:
         """Let the threads end; they are daemons, and a call under way may last its time-out."""
@@ -128,12 +138,32 @@ class _Task:
             shard_range,
             self._settings,
             builder.data_prefix,
+            before_page=self._take_memory,
             sleep=self._pause,
         )
         for page in reader.pages():
             for batch in builder.batches(shard_range.shard_id, page):
+                self._memory.add(batch.nbytes)
                 if not self._put(batch):
                     return
+                del batch
+            del page
+            self._give_memory_back()
+
+    def _take_memory(self, page_bytes: int) -> None:
+        """Take leave for one page of the thread that calls."""
+        self._give_memory_back()  # of a page without records
+        size_bytes = page_bytes * PAGE_COPIES
+        self._memory.take(size_bytes, self._check_stopped)
+        self._taken.size_bytes = size_bytes
+
+    def _give_memory_back(self) -> None:
+        self._memory.give_back(getattr(self._taken, "size_bytes", 0))
+        self._taken.size_bytes = 0
+
+    def _check_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise _StoppedError
 
     def _pause(self, seconds: float) -> None:
         if self._stopped.wait(seconds):

@@ -25,14 +25,13 @@ from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.naming import name_position
 from kinesis_source.read.pacing import pace_of
+from kinesis_source.read.page_size import PageSize
 from kinesis_source.read.trimming import TrimGuard
 
 __all__ = ["ShardReader"]
 
 logger = logging.getLogger("kinesis_source")
 
-FIRST_LIMIT = 1_000
-"""A page of 10,000 on a live shard holds much that came after the bound and is read again."""
 DAMAGED_REPLIES = 5
 """Replies without next iterator, and without proof that the shard ended, in a row."""
 SUSPECT_EMPTIES = 10
@@ -54,11 +53,13 @@ class ShardReader:
     settings : ReadSettings
     data_prefix : bytes or None
         Which data is wanted, see StreamApi.get_page.
+    before_page : callable, optional
+        Called with the size in bytes that the next page may have; may wait.
     monotonic, sleep : callable
         Clock and pause, in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with; the last three have defaults
         self,
         api: StreamApi,
         stream: StreamSettings,
@@ -66,6 +67,7 @@ class ShardReader:
         settings: ReadSettings,
         data_prefix: bytes | None = ALL_DATA,
         *,
+        before_page: Callable[[int], object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -74,6 +76,7 @@ class ShardReader:
         self._range = shard_range
         self._settings = settings
         self._data_prefix = data_prefix
+        self._before_page = before_page
         self._monotonic = monotonic
         self._sleep = sleep
         self._last = (
@@ -95,6 +98,9 @@ class ShardReader:
             api, stream, shard_range, fail_on_data_loss=settings.fail_on_data_loss
         )
         self._pace = pace_of(api, stream.key, shard_range.shard_id)
+        self._size = PageSize(
+            shard_range, self._pace, settings.max_records_per_fetch, settings.max_fetch_bytes_per_s
+        )
 
     def pages(self) -> Iterator[Page]:
         """Yield the range's records: pages that are not empty, in order, cut at the end.
@@ -109,7 +115,7 @@ class ShardReader:
             ``[SERVICE_STALLED]``, ``[SERVICE_INCOMPLETE_REPLY]``, and what the api raises.
         """
         iterator: str | None = None
-        limit = self._limit(FIRST_LIMIT)
+        limit = self._size.first()
         moved_s = self._monotonic()
         while True:
             if iterator is None:
@@ -117,6 +123,8 @@ class ShardReader:
                 if iterator is None:
                     return
             self._wait_for_leave()
+            if self._before_page is not None:
+                self._before_page(self._size.page_bytes(limit))
             began_s = self._monotonic()
             try:
                 page = self._api.get_page(
@@ -133,11 +141,16 @@ class ShardReader:
             if len(records):
                 self._remember(records)
                 moved_s = self._monotonic()
+            is_done = self._is_done(page)
+            if not is_done:
+                iterator = self._continuation(page, moved_s)
+                limit = self._size.next(page)
+            del page  # while the next one comes, only who reads the records holds them
+            if len(records):
                 yield records
-            if self._is_done(page):
+            del records
+            if is_done:
                 return
-            iterator = self._continuation(page, moved_s)
-            limit = self._next_limit(page)
 
     def _continuation(self, page: Page, moved_s: float) -> str | None:
         """Return the iterator to go on with; None: take a new one behind the last record read."""
@@ -262,26 +275,10 @@ class ShardReader:
             )
             return None
 
-    def _limit(self, wanted: int) -> int:
-        most = self._pace.page_records(self._settings.max_fetch_bytes_per_s)
-        return max(1, min(self._settings.max_records_per_fetch, most, wanted))
-
-    def _next_limit(self, page: Page) -> int:
-        """Choose a Limit that ends a little behind the range's end, by the last page's density."""
-        end = self._range.end
-        if not isinstance(end, AfterRecord):
-            return self._limit(10_000)
-        if len(page) < 2:
-            return self._limit(FIRST_LIMIT)
-        span_ms = max(1, page.arrival_ms[-1] - page.arrival_ms[0])
-        left_ms = max(0, end.arrival_ms - page.arrival_ms[-1])
-        promised = len(page) * left_ms / span_ms
-        return self._limit(max(100, int(promised * 1.2) + 1))
-
     def _wait_for_leave(self) -> None:
         wait_s = 1.0
         while wait_s > 0:
-            wait_s = self._pace.claim(self._monotonic())
+            wait_s = self._pace.claim(self._monotonic(), self._settings.max_fetch_bytes_per_s)
             # Also when nothing is left to wait: a task that was stopped ends here.
             self._sleep(wait_s)
 

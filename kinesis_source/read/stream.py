@@ -144,7 +144,8 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             raise self._schema_error
         first, last = StreamOffset.from_json(start), StreamOffset.from_json(end)
         self._current = last  # Spark 4.0 tells a restarted query its checkpoint only here
-        groups = group_ranges(plan_ranges(first, last), self._settings.read.shards_per_task)
+        hints = self._planner.densities() if self._planner else None
+        groups = group_ranges(plan_ranges(first, last, hints), self._settings.read.shards_per_task)
         return [KinesisInputPartition(group) for group in groups]
 
     def commit(self, end: dict[str, Any]) -> None:

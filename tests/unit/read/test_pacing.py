@@ -22,7 +22,7 @@ def page(count: int, size: int) -> Page:
 def when_free(pace: ShardPace, now_s: float) -> float:
     """Return when the next call goes out, and take it."""
     for _ in range(10):
-        wait_s = pace.claim(now_s)
+        wait_s = pace.claim(now_s, RATE)
         if wait_s == 0:
             return now_s
         assert wait_s > 0
@@ -54,14 +54,14 @@ def test_the_rate_is_kept_over_many_pages_and_not_undercut_by_slow_replies() -> 
 def test_a_reply_that_was_refused_for_seconds_counts_from_when_it_came() -> None:
     """The call began 4 s before: most of that went into refused tries."""
     pace = ShardPace()
-    assert pace.claim(0.0) == 0
+    assert pace.claim(0.0, RATE) == 0
     pace.note(page(100, 10_000), 0.0, 4.0, RATE)
     assert when_free(pace, 4.0) == pytest.approx(4.0 - 0.3 + 0.5, abs=0.06)
 
 
 def test_two_small_pages_wait_for_nothing() -> None:
     pace = ShardPace()
-    now_s = read(pace, 0.0, page(100, 500))
+    now_s = read(pace, 0.0, page(100, 300))
     assert when_free(pace, now_s) == now_s
 
 
@@ -82,12 +82,13 @@ def test_time_without_calls_saves_up_nothing() -> None:
     assert when_free(pace, now_s) == pytest.approx(1001.0, abs=0.06)
 
 
-def test_without_a_rate_only_calls_are_counted() -> None:
+def test_without_a_rate_nothing_is_counted() -> None:
     pace = ShardPace()
-    for now_s in (0.0, 0.001):
-        assert pace.claim(now_s) == 0
+    for now_s in (0.0, 0.001, 0.002):
+        assert pace.claim(now_s, None) == 0
         pace.note(page(10, 1_000_000), now_s, now_s, None)
-    assert pace.claim(0.002) == pytest.approx(0.498)
+    assert pace.page_records(None) == 4  # 4 MiB
+    pace.note(page(10, 100), 0.0, 0.0, None)
     assert pace.page_records(None) == 10_000
 
 
@@ -105,7 +106,7 @@ def test_a_page_is_worth_half_a_second(size: int, records: int) -> None:
 def test_records_without_bytes_are_no_division_by_zero() -> None:
     pace = ShardPace()
     pace.note(page(3, 0), 0.0, 0.0, RATE)
-    assert pace.page_records(RATE) == 250
+    assert pace.page_records(RATE) == 10_000
 
 
 class Api:
@@ -115,13 +116,13 @@ class Api:
 def test_the_next_range_knows_what_the_last_one_used() -> None:
     api = Api()
     read(pace_of(api, "clicks", "a"), 0.0, page(1, 2_000_000))  # type: ignore[arg-type]
-    assert pace_of(api, "clicks", "a").claim(0.5) > 0.4  # type: ignore[arg-type]
+    assert pace_of(api, "clicks", "a").claim(0.5, RATE) > 0.4  # type: ignore[arg-type]
     for other in (
         pace_of(api, "clicks", "b"),
         pace_of(api, "views", "a"),
         pace_of(Api(), "clicks", "a"),
     ):  # type: ignore[arg-type]
-        assert other.claim(0.5) == 0
+        assert other.claim(0.5, RATE) == 0
 
 
 def test_paces_go_with_their_client_and_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def test_the_limit_follows_what_is_left_of_the_range() -> None:
     dense = page(*range(1, 1_001))
     api, made = reader([dense, page(1_100)], end=upto(1_100))
     numbers(made)
-    assert api.limits == [250, 121]  # 100 records are promised; a fifth more and one
+    assert api.limits == [250, 125]  # 100 records are promised: a twentieth more and 20
     api, made = reader([page(1), page(more=False, children=("b",))])
     numbers(made)
     assert api.limits == [250, 10_000]
