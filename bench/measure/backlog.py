@@ -238,7 +238,7 @@ def _sizes(query: StreamingQuery) -> list[int]:
 def measure(quick: bool) -> list[Figure]:
     """Return what becomes of a backlog."""
     use_no_aws_settings()
-    records = 8_000 if quick else 20_000
+    records = 8_000 if quick else 15_000
     with ReplayServer(
         shards=SHARDS,
         record_bytes=RECORD_BYTES,

@@ -196,8 +196,8 @@ def measure(quick: bool) -> list[Figure]:
     with spark_session() as spark:
         figures = _figures(spark, "trickle", 25 if quick else 60, "500ms")
         if not quick:
-            figures += _figures(spark, "trickle", 30, None)
-            figures += _figures(spark, "full rate", 30, None)
+            figures += _figures(spark, "trickle", 25, None)
+            figures += _figures(spark, "full rate", 25, None)
     return figures
 
 
