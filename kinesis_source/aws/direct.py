@@ -16,15 +16,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 import msgspec
-from botocore.awsrequest import AWSPreparedRequest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.endpoint import convert_to_response_dict
 from botocore.hooks import first_non_none_response
 from botocore.parsers import create_parser
 
+from kinesis_source.aws.bodies import read_body
 from kinesis_source.aws.pattern import RequestPattern, is_signed_with, learn_pattern
 from kinesis_source.aws.renewal import FrozenKeys
 from kinesis_source.aws.timestamps import with_wire_timestamp
@@ -69,7 +70,7 @@ class Connection:
         self,
         operation: str,
         params: dict[str, Any],
-        decode: Callable[[bytes], _T | None],
+        decode: Callable[[bytes | memoryview], _T | None],
         read: Callable[[dict[str, Any]], _T],
     ) -> _T:
         """Make a call, once.
@@ -81,7 +82,8 @@ class Connection:
         params : dict
             As botocore's clients take them.
         decode : callable
-            Returns the value of a body with status 200, None if its form is not AWS's.
+            Returns the value of a body with status 200, None if its form is not AWS's. Keeps
+            nothing of the body.
         read : callable
             Returns the value of a reply that botocore parsed.
 
@@ -102,9 +104,11 @@ class Connection:
         response = self._send(operation, params, pattern, keys)
         if response.status_code == 200:
             self._on_date(response.headers.get("date"))
-            value = decode(response.content)
+            body = read_body(response)
+            value = decode(body)
             if value is not None:
                 return value
+            response = AWSResponse(response.url, 200, response.headers, _Read(bytes(body)))
         return read(self._parse(operation, response))
 
     def _plain(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +146,7 @@ class Connection:
         date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         # A plain dict: botocore's own kind of headers costs 0.1 ms more, in urllib3.
         headers = pattern.headers(body, keys, date)
-        request = AWSPreparedRequest("POST", pattern.url, headers, body, stream_output=False)
+        request = AWSPreparedRequest("POST", pattern.url, headers, body, stream_output=True)
         events = self.client.meta.events
         answers = events.emit(f"before-send.kinesis.{operation}", request=request)
         answer = first_non_none_response(answers)
@@ -174,6 +178,16 @@ class Connection:
             code = parsed.get("Error", {}).get("Code")
             raise self.client.exceptions.from_code(code)(parsed, operation)
         return parsed
+
+
+class _Read:
+    """A body that was read, as botocore takes it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._body
 
 
 def _body(params: dict[str, Any]) -> bytes:

@@ -1,0 +1,166 @@
+"""Large bodies: read whole, into memory that stays, or as botocore reads them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from botocore import exceptions as boto
+
+from kinesis_source.aws import direct
+from kinesis_source.aws.api import Page
+from kinesis_source.aws.bodies import read_body
+from kinesis_source.aws.client import BotoStreamApi
+from kinesis_source.aws.retry import RetryPolicy
+from kinesis_source.errors import ServiceError
+from kinesis_source.model.positions import TRIM_HORIZON
+from kinesis_source.options.secret import Secret
+from kinesis_source.options.settings import ClientSettings, IdentitySettings, StreamSettings
+
+CLICKS = StreamSettings.from_key("clicks")
+SHARD = "shardId-000000000000"
+
+
+@pytest.fixture
+def read(monkeypatch) -> list[str]:
+    """The types of the bodies that were read."""
+    types: list[str] = []
+
+    def noted(response):
+        body = read_body(response)
+        types.append(type(body).__name__)
+        return body
+
+    monkeypatch.setattr(direct, "read_body", noted)
+    return types
+
+
+@pytest.fixture
+def api(kinesis_emulator, read) -> Iterator[BotoStreamApi]:
+    kinesis_emulator.account().create_stream("clicks")
+    settings = ClientSettings(
+        "us-east-1",
+        kinesis_emulator.endpoint_url,
+        IdentitySettings("test", Secret("test")),
+        read_timeout_ms=2_000,
+    )
+    api = BotoStreamApi(settings, RetryPolicy(60_000, base_ms=2))
+    yield api
+    api.close()
+
+
+def put(emulator, *payloads: bytes) -> None:
+    stream = emulator.account().stream("clicks")
+    for number, payload in enumerate(payloads):
+        stream.put(payload, f"key-{number}")
+
+
+def whole(api: BotoStreamApi) -> Page:
+    api.get_page(CLICKS, SHARD, api.get_iterator(CLICKS, SHARD, TRIM_HORIZON), 1)  # the pattern
+    return api.get_page(CLICKS, SHARD, api.get_iterator(CLICKS, SHARD, TRIM_HORIZON), 100)
+
+
+def test_large_and_small_bodies_hold_what_was_put(api, kinesis_emulator, read):
+    payloads = [bytes([number]) * 900_000 for number in range(3)]
+    put(kinesis_emulator, *payloads)
+    assert whole(api).data == payloads
+    assert read[-1] == "memoryview"
+    put(kinesis_emulator, b"small")
+    page = whole(api)
+    assert page.data == [*payloads, b"small"]
+
+
+def test_a_page_outlives_the_next_one(api, kinesis_emulator):
+    """Nothing of a page may lie in the memory that the next one is read into."""
+    put(kinesis_emulator, b"a" * 500_000, b"b" * 500_000)
+    first = whole(api)
+    copy = (list(first.data), list(first.sequence_numbers), list(first.partition_keys))
+    put(kinesis_emulator, b"c" * 500_000)
+    whole(api)
+    assert (first.data, first.sequence_numbers, first.partition_keys) == copy
+
+
+def test_threads_have_memory_of_their_own(api, kinesis_emulator):
+    payloads = [bytes([number]) * 300_000 for number in range(3)]
+    put(kinesis_emulator, *payloads)
+    whole(api)
+    pages: list[Page] = []
+    threads = [threading.Thread(target=lambda: pages.append(whole(api))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [page.data for page in pages] == [payloads] * 6
+
+
+@pytest.mark.parametrize("fault", ["cut_body", "reset_mid_body"])
+def test_a_large_body_that_breaks_off_is_asked_for_again(api, kinesis_emulator, fault):
+    payloads = [bytes([number]) * 600_000 for number in range(2)]
+    put(kinesis_emulator, *payloads)
+    whole(api)
+    kinesis_emulator.faults.add(fault, operation="GetRecords", count=2)
+    iterator = api.get_iterator(CLICKS, SHARD, TRIM_HORIZON)
+    assert api.get_page(CLICKS, SHARD, iterator, 100).data == payloads
+    assert len(kinesis_emulator.call_log("GetRecords")) >= 4
+    assert whole(api).data == payloads  # on connections that are sound
+
+
+def test_what_breaks_off_for_good_is_an_error_with_a_name(api, kinesis_emulator):
+    put(kinesis_emulator, b"x" * 600_000)
+    whole(api)
+    hasty = BotoStreamApi(api.settings, RetryPolicy(0))
+    iterator = hasty.get_iterator(CLICKS, SHARD, TRIM_HORIZON)
+    hasty.get_page(CLICKS, SHARD, iterator, 1)
+    kinesis_emulator.faults.add("reset_mid_body", operation="GetRecords")
+    with pytest.raises(ServiceError, match=r"^\[SERVICE_UNAVAILABLE\].*'clicks'"):
+        hasty.get_page(CLICKS, SHARD, iterator, 100)
+    hasty.close()
+
+
+class Reply:
+    """A reply as botocore hands it over, with a body that does not come from a socket."""
+
+    url = "http://127.0.0.1"
+    raw = object()
+    content = b"as ever"
+
+    def __init__(self, **headers: str) -> None:
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content_length": "10"},
+        {"content_length": "1000000", "transfer_encoding": "chunked"},
+        {"content_length": "1000000", "content_encoding": "gzip"},
+        {"content_length": "1000000000"},
+        {"content_length": "1_000_000"},
+        {"content_length": "1000000"},  # but no reader below urllib3
+    ],
+)
+def test_other_bodies_are_read_as_ever(headers):
+    assert read_body(Reply(**headers)) == b"as ever"
+
+
+def test_a_reply_that_stops_coming_is_a_read_timeout(monkeypatch):
+    closed: list[bool] = []
+
+    class Raw:
+        class _fp:  # noqa: N801 - urllib3's name
+            @staticmethod
+            def readinto(view: memoryview) -> int:  # noqa: ARG004
+                raise TimeoutError
+
+        @staticmethod
+        def close() -> None:
+            closed.append(True)
+
+    monkeypatch.setattr("http.client.HTTPResponse", type)
+    reply = Reply(content_length="1000000")
+    reply.raw = Raw
+    with pytest.raises(boto.ReadTimeoutError):
+        read_body(reply)
+    assert closed
