@@ -34,6 +34,8 @@ RECORD_BYTES: Final = 1_000
 CALLS_PER_S: Final = 20
 SETTLE_S: Final = 4.0
 """Records put in the first seconds do not count: workers and code are still warming up."""
+LAST_S: Final = 1.0
+"""What was put in the last second meets a silence behind it, and is a case of its own."""
 ARRIVE_S: Final = 60.0
 
 
@@ -125,8 +127,8 @@ class _Sink:
 
 def run(
     spark: SparkSession, load: str, seconds: float, options: dict[str, str]
-) -> tuple[list[float], int]:
-    """Put for so long; return the ages of the rows that count, and the number of batches."""
+) -> tuple[list[float], float, int]:
+    """Put for so long; return the ages in between, the oldest at the end, and how many batches."""
     sink = _Sink()
     with _emulator() as endpoint_url, tempfile.TemporaryDirectory() as checkpoint:
         client = _client(endpoint_url)
@@ -157,7 +159,9 @@ def run(
         f"{len(sink.arrived)} rows, {len(sink.numbers)} different ones, of {count}"
     )
     begin_s = min(row.put_s for row in sink.arrived) + SETTLE_S
-    return [row.age_s for row in sink.arrived if row.put_s >= begin_s], sink.batches
+    end_s = max(row.put_s for row in sink.arrived) - LAST_S
+    steady = [row.age_s for row in sink.arrived if begin_s <= row.put_s <= end_s]
+    return steady, max(row.age_s for row in sink.arrived if row.put_s > end_s), sink.batches
 
 
 def _figures(
@@ -166,7 +170,7 @@ def _figures(
     shown = f"pollInterval {poll_interval or '1s (default)'}"
     progress(f"latency: {load}, {shown}, {seconds:.0f} s")
     options = {} if poll_interval is None else {"pollInterval": poll_interval}
-    ages, batches = run(spark, load, seconds, options)
+    ages, last_s, batches = run(spark, load, seconds, options)
     puts = (
         "1 to 5 records/s over 4 shards"
         if load == "trickle"
@@ -174,7 +178,7 @@ def _figures(
     )
     note = f"{puts}; {len(ages):,} records in {seconds:.0f} s, {batches} batches, local[2]"
     has_target = poll_interval is not None
-    return [
+    figures = [
         Figure(
             f"put to sink, {load}, {shown}: {name}",
             quantile(ages, share),
@@ -186,6 +190,11 @@ def _figures(
         )
         for name, share, target in (("p50", 0.5, 1.0), ("p99", 0.99, 2.0))
     ]
+    if load == "full rate":
+        name = f"put to sink, {load}, {shown}: until the last one is there"
+        note = "silence follows: the oldest of the records put in the last second"
+        figures.append(Figure(name, last_s, "s", note=note))
+    return figures
 
 
 def measure(quick: bool) -> list[Figure]:
