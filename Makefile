@@ -10,7 +10,7 @@ MINUTES ?= 10
 # pyspark 4.0 leaves sockets to the garbage collector.
 OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-.PHONY: help setup java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat soak wheel check clean
+.PHONY: help setup java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat soak bench bench-quick wheel check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -57,6 +57,12 @@ compat: java ## Run the Spark tests on the oldest supported pyspark
 
 soak: $(INSTALLED) java ## Run a query for MINUTES=10 under faults, resharding and kill -9
 	@$(PY) tests/soak/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+bench: $(INSTALLED) java ## Measure everything; a table, and bench/results/full.json
+	@$(PY) -m bench.run
+
+bench-quick: $(INSTALLED) java ## Measure the same with less data; bench/results/quick.json
+	@$(PY) -m bench.run --quick
 
 lint: $(INSTALLED) ## Check style
 	@$(VENV)/bin/ruff format --check .

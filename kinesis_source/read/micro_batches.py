@@ -7,20 +7,19 @@ in read/stream.py). In and out: StreamOffset values.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from kinesis_source.aws.api import StreamApi, StreamDescription
-from kinesis_source.errors import DataLossError, OffsetError
+from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
-from kinesis_source.model.positions import TRIM_HORIZON, Position
+from kinesis_source.model.positions import TRIM_HORIZON
 from kinesis_source.model.ranges import Density
 from kinesis_source.options.settings import InitialPosition, ReadSettings, StreamSettings
 from kinesis_source.read.admission import Admission, Budget
 from kinesis_source.read.frontier import StreamFrontier
-from kinesis_source.read.naming import name_position, name_time
+from kinesis_source.read.losses import report_lost, report_recreated
 from kinesis_source.read.planner import (
     awaits_children,
     orphaned_shards,
@@ -32,8 +31,6 @@ from kinesis_source.read.start import resolve_start
 
 __all__ = ["MicroBatchPlanner"]
 
-logger = logging.getLogger("kinesis_source")
-
 CLOCK_GRAIN_MS = 1_000
 """The Date header has whole seconds: AWS's clock is at most this far ahead of what is known."""
 STALL_S = 300.0
@@ -44,6 +41,9 @@ the tip moves at every second poll (read/probe.py). Spark's processAllAvailable(
 offset as proof that all is read."""
 FIRST_ROUND_S = 30.0
 """How long a batch waits for all shards where nothing recent is known of them."""
+GATHER_INTERVALS = 1.25
+"""Poll intervals after the last plan in which a batch waits for all shards that are being polled.
+Later, what is known of some will do: planning delays no batch."""
 
 
 class MicroBatchPlanner:
@@ -173,12 +173,15 @@ class MicroBatchPlanner:
         """Plan from what the poller knows; wait for it only where that is nothing new."""
         called_s = self._monotonic()
         self._adopt(start)
-        patience_s = FIRST_ROUND_S if poller.awaken() else self._interval_s
+        if poller.awaken():
+            gathered_s = called_s + FIRST_ROUND_S
+        else:
+            gathered_s = self._planned_s + GATHER_INTERVALS * self._interval_s
         since_s = max(self._planned_s, called_s - 2 * self._interval_s)
         end, seen, planned_s = start, None, called_s
         while True:
             is_settled = all(f.is_settled(since_s) for f in self._frontiers.values())
-            if is_settled or self._monotonic() >= called_s + patience_s:
+            if is_settled or self._monotonic() >= gathered_s:
                 known = [(f.learned, f.listing.last) for f in self._frontiers.values()]
                 if known != seen:
                     seen = known
@@ -256,7 +259,7 @@ class MicroBatchPlanner:
             created_ms = self._describe(stream).created_ms
             if start.created_ms != created_ms:
                 return self._begin_recreated(stream, start, created_ms)
-            self._report_lost(stream, losses, start)
+            report_lost(stream, losses, start, fails=self._settings.fail_on_data_loss)
         if is_limited:
             bounds = self._admissions[stream.key].limit(
                 readable, bounds, self._budget, frontier.first_arrivals_ms
@@ -265,41 +268,11 @@ class MicroBatchPlanner:
         end = plan_end(start.shards, listing.lineage(), bounds, self._api.now_ms(), losses)
         return StreamPosition(start.created_ms, end)
 
-    def _report_lost(
-        self, stream: StreamSettings, losses: Mapping[str, Position], start: StreamPosition
-    ) -> None:
-        places = "; ".join(
-            f"{shard_id!r} behind {name_position(start.shards.get(shard_id, TRIM_HORIZON))}"
-            for shard_id in sorted(losses)[:10]
-        )
-        more = f" and {len(losses) - 10} more" if len(losses) > 10 else ""
-        self._report_loss(
-            "DATA_LOSS_SHARD",
-            f"Stream {stream.key!r} knows these shards, the positions in them or the children of "
-            f"them no more: {places}{more}. What was unread there is gone: it is older than the "
-            "retention.",
-            "Read more often than the retention lasts, or lengthen it. Set failOnDataLoss=false "
-            "to go on with the oldest records that are left.",
-        )
-
     def _begin_recreated(
         self, stream: StreamSettings, start: StreamPosition, created_ms: int
     ) -> StreamPosition:
-        self._report_loss(
-            "DATA_LOSS_STREAM_RECREATED",
-            f"Stream {stream.key!r} is not the one that the checkpoint belongs to: that one was "
-            f"created at {name_time(start.created_ms)}, this one at {name_time(created_ms)}. It "
-            "was deleted and created again, or it is that of another region or account. What was "
-            "unread in the old one is not in this one.",
-            "Check region and roleArn; start with a new checkpoint directory, or set "
-            "failOnDataLoss=false to go on with the oldest record of the new stream.",
-        )
+        report_recreated(stream, start, created_ms, fails=self._settings.fail_on_data_loss)
         return self._begin(stream, TRIM_HORIZON, created_ms)
-
-    def _report_loss(self, code: str, problem: str, hint: str) -> None:
-        if self._settings.fail_on_data_loss:
-            raise DataLossError(code, problem, hint)
-        logger.warning("[%s] %s Going on as failOnDataLoss=false says.", code, problem)
 
     # AvailableNow and Once
 

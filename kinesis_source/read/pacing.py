@@ -28,6 +28,9 @@ CALLS_WINDOW_S = 0.5
 """At most so many calls in so long: 4 a second, and none of a range's first two waits."""
 PAGE_S = 0.5
 """How much of the shard's time one page may take: others want to read it as well."""
+LEAST_S = 0.505
+"""What a page of about PAGE_S takes. With less, three of them fall into one second every other
+second, are more than 2 MiB, and the shard refuses the driver's call."""
 ON_THE_WAY_S = 0.3
 """A reply that took longer was refused at first (aws/retry.py: no shorter wait after throttling),
 so its bytes count from this long before it came, not from when the call began."""
@@ -96,7 +99,10 @@ class ShardPace:
         with self._lock:
             self.density = density_of(page, size, self.density)
             if bytes_per_s is not None:
-                self._paid_until_s = max(self._paid_until_s, counted_from_s) + size / bytes_per_s
+                takes_s = size / bytes_per_s
+                if takes_s > 0.9 * PAGE_S:
+                    takes_s = max(takes_s, LEAST_S)
+                self._paid_until_s = max(self._paid_until_s, counted_from_s) + takes_s
 
     def page_records(self, bytes_per_s: int | None) -> int:
         """Return the Limit of a page worth ``PAGE_S``; a small one if no size is known yet."""

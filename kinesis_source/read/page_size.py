@@ -10,6 +10,7 @@ from __future__ import annotations
 from kinesis_source.aws.api import Page
 from kinesis_source.model.positions import AfterRecord, AtTimestamp, Position
 from kinesis_source.model.ranges import ShardRange
+from kinesis_source.read.density import rate_of
 from kinesis_source.read.memory import LARGEST_PAGE_BYTES
 from kinesis_source.read.pacing import LARGEST_PAGE, ShardPace
 
@@ -19,7 +20,7 @@ FIRST_LIMIT = 1_000
 """Where nobody knows how far the end is."""
 WRITTEN_RECORDS_PER_S = 1_000
 WRITTEN_BYTES_PER_S = 1024 * 1024
-"""AWS: what a shard takes (service quotas)."""
+"""AWS: what a shard takes (service quotas). Counts where nobody knows a rate."""
 MARGIN = 1.05
 SPARE = 20
 SPARE_BYTES = 64 * 1024
@@ -66,9 +67,7 @@ class PageSize:
         """Return the Limit of the page behind one that did not reach the end."""
         end = self._range.end
         if isinstance(end, AfterRecord) and len(page) > 1:
-            span_ms = max(1, page.arrival_ms[-1] - page.arrival_ms[0])
-            records_per_s = len(page) * 1000 / span_ms
-            promised = self._within(end.arrival_ms - page.arrival_ms[-1], records_per_s)
+            promised = self._within(end.arrival_ms - page.arrival_ms[-1], rate_of(page))
             self._wanted = max(promised, len(page) // SHORTEST_PART)
         return self._limit()
 
@@ -80,15 +79,15 @@ class PageSize:
 
     def _within(self, span_ms: int, records_per_s: float | None = None) -> int:
         """Return how many records arrived in a span of time, and a few more."""
-        density = self._pace.density
-        rates = [float(WRITTEN_RECORDS_PER_S)]
+        density, spare = self._pace.density, float(SPARE)
         if density is not None:
-            rates.append(WRITTEN_BYTES_PER_S / density.record_bytes)
             records_per_s = records_per_s or density.records_per_s
-        if records_per_s is not None:
-            rates.append(records_per_s)
-        spare = SPARE if density is None else min(SPARE, 1 + SPARE_BYTES / density.record_bytes)
-        return int(min(rates) * max(0, span_ms) / 1000 * MARGIN + spare)
+            spare = min(spare, 1 + SPARE_BYTES / density.record_bytes)
+        if records_per_s is None:
+            records_per_s = float(WRITTEN_RECORDS_PER_S)
+            if density is not None:
+                records_per_s = min(records_per_s, WRITTEN_BYTES_PER_S / density.record_bytes)
+        return int(records_per_s * max(0, span_ms) / 1000 * MARGIN + spare)
 
     def _limit(self) -> int:
         most = self._pace.page_records(self._bytes_per_s)

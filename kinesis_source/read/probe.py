@@ -44,6 +44,10 @@ __all__ = ["LARGEST_INTERVAL_S", "Outcome", "ShardProbe"]
 
 WALK_BYTES = 64 * 1024
 """What one walk may cost of a shard's 2 MiB/s, which it shares with the executors."""
+QUIET_WALK_BYTES = 1024 * 1024
+"""The same where a leap just showed that nothing is being written: what is left is little, or old,
+and the executors have nothing else to read. In steps of 64 KiB the last second of a shard at full
+rate took eight polls."""
 FIRST_RECORD_BYTES = 2 * 1024
 """Guess of the mean record size until records were seen."""
 LEAP_BACK_MS = 200
@@ -159,7 +163,8 @@ class ShardProbe:
 
     def _walk(self) -> Outcome:
         self._walk_next = False
-        limit = max(1, min(LARGEST_LIMIT, int(WALK_BYTES / self._record_bytes)))
+        step_bytes = WALK_BYTES if self._search_until_ms is None else QUIET_WALK_BYTES
+        limit = max(1, min(LARGEST_LIMIT, int(step_bytes / self._record_bytes)))
         asked_ms = self._api.now_ms()
         page, is_iterator_new = self._page_behind_bound(limit)
         self.millis_behind_latest = page.millis_behind_latest

@@ -24,8 +24,10 @@ from kinesis_source.records.schema import OutputColumn
 
 __all__ = ["read_ranges"]
 
-LARGEST_CONCURRENCY = 16
-TASK_BYTES = 128 * 1024 * 1024
+LARGEST_CONCURRENCY = 50
+"""Threads of a task, each with a connection (aws/connection.py). At 2 MB/s a shard they mostly
+wait."""
+TASK_BYTES = 96 * 1024 * 1024
 """What pages and batches of a task may take together; Python, Arrow and pyspark add their own.
 AWS's default pace (pages of 1 MB) comes nowhere near it."""
 QUEUE_POLL_S = 0.2

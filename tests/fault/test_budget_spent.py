@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kinesis_source.errors import KinesisSourceError
-from tests.fault.support import assert_exactly_once, fill
+from tests.fault.support import Query, assert_exactly_once, fill
 
 BUDGET_S = 1.5
 # The last try may begin at the end of the budget and take its time-out; the machine may be busy.
@@ -33,6 +33,12 @@ LASTING: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def plan_on(query: Query) -> None:
+    """Plan batch after batch: what a poll fails with shows in the call after it."""
+    while True:
+        query.plan()
+
+
 @pytest.mark.parametrize("where", ["driver", "executors"])
 @pytest.mark.parametrize(
     ("fault", "code"), LASTING, ids=lambda value: value if isinstance(value, str) else value["kind"]
@@ -47,7 +53,7 @@ def test_a_lasting_fault_ends_in_a_coded_error_in_time(aws, start_query, fault, 
     rule = aws.faults.add(operation="GetRecords", **fault)
     began_s = time.monotonic()
     with pytest.raises(KinesisSourceError) as caught:
-        query.read(partitions) if where == "executors" else query.plan()
+        query.read(partitions) if where == "executors" else plan_on(query)
     took_s = time.monotonic() - began_s
     text = str(caught.value)
     assert caught.value.code == code
@@ -55,11 +61,14 @@ def test_a_lasting_fault_ends_in_a_coded_error_in_time(aws, start_query, fault, 
     for fact in ("'events'", "us-east-1", "shard 'shardId-000000000000'", "GetRecords"):
         assert fact in text
     tries, seconds = re.search(r"(\d+) tries in (\d+\.\d) s", text).groups()
-    assert int(tries) == rule.hits >= 2
+    assert int(tries) >= 2
+    # The driver polls on while the executors read.
+    assert rule.hits == int(tries) or (where == "executors" and rule.hits > int(tries))
     assert BUDGET_S - 0.1 <= float(seconds) <= took_s + 0.1
     assert caught.value.hint.endswith(".")
 
     aws.faults.clear()
+    query.restart()
     query.read(partitions)  # Spark repeats a task, or the restarted query its last batch
     query.run(40)
     assert_exactly_once(query, stream)
