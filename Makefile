@@ -13,7 +13,7 @@ OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisa
 .PHONY: help setup java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat soak bench bench-quick wheel check clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml scripts/make_venv.sh
 	@scripts/make_venv.sh $(VENV) '.[dev]'
