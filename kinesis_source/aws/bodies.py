@@ -2,7 +2,7 @@
 
 Runs on executors, in the path of every byte. botocore reads a body in pieces of 64 KiB and joins
 them: a page of 4 MB is copied twice, into memory that malloc takes from the system and gives back
-each time. Read at once into a buffer that stays, a page costs a tenth to a sixth less CPU in all
+each time. Read at once into a buffer that stays, a page costs up to a sixth less CPU in all
 (docs/PERFORMANCE.md). Small bodies, very large ones and replies of another form are read as ever.
 """
 

@@ -175,7 +175,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "shardsPerTask",
         "Reading",
         Integer(1, 1_000),
-        "How many shards one Spark task reads side by side.",
+        "How many shards one Spark task reads: up to 50 side by side, more one after the other.",
         default="5",
     ),
     Option(

@@ -124,6 +124,24 @@ def test_the_dearest_poll_is_one_iterator_and_two_pages(one_thread) -> None:
     assert max(pages for _, pages in budget.polls) == 2
 
 
+@pytest.mark.parametrize("poll_s", [0.0, 3.0])
+def test_the_end_of_a_full_rate_is_caught_up_in_a_few_polls(poll_s, one_thread) -> None:
+    """What the last leap left: up to a poll interval and 200 ms of records."""
+    stream = SimulatedStream()
+    engine = Engine(stream, settings_for(LATEST))
+    flow(stream, every_ms=20, count=20, seconds=30, size=1_024)
+    last_s = stream.clock.now_s + 30
+    engine.step()
+    while stream.clock.now_s < last_s:
+        engine.step()
+        stream.clock.sleep(poll_s)
+    budget = Budget(engine)
+    while engine.unread():
+        budget.run(1)
+        assert len(budget.polls) <= 2
+    assert max(iterators for iterators, _ in budget.polls) <= 1
+
+
 @pytest.mark.parametrize("size", [100, 1_024, 50_000])
 def test_a_burst_of_5_mb_and_then_silence_is_caught_up_in_25_polls(size, one_thread) -> None:
     stream = SimulatedStream()
