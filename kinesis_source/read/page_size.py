@@ -21,6 +21,8 @@ FIRST_LIMIT = 1_000
 WRITTEN_RECORDS_PER_S = 1_000
 WRITTEN_BYTES_PER_S = 1024 * 1024
 """AWS: what a shard takes (service quotas). Counts where nobody knows a rate."""
+GUESSED_RECORD_BYTES = 10 * 1024
+"""Counts for memory where nobody knows a size."""
 MARGIN = 1.05
 SPARE = 20
 SPARE_BYTES = 64 * 1024
@@ -73,9 +75,9 @@ class PageSize:
 
     def page_bytes(self, limit: int) -> int:
         """Return how large a page of so many records may be, by what is known."""
-        if self._pace.density is None:
-            return LARGEST_PAGE_BYTES
-        return min(LARGEST_PAGE_BYTES, int(limit * self._pace.density.record_bytes))
+        density = self._pace.density
+        record_bytes = GUESSED_RECORD_BYTES if density is None else density.record_bytes
+        return min(LARGEST_PAGE_BYTES, int(limit * record_bytes))
 
     def _within(self, span_ms: int, records_per_s: float | None = None) -> int:
         """Return how many records arrived in a span of time, and a few more."""

@@ -27,9 +27,10 @@ __all__ = ["read_ranges"]
 LARGEST_CONCURRENCY = 50
 """Threads of a task, each with a connection (aws/connection.py). At 2 MB/s a shard they mostly
 wait."""
-TASK_BYTES = 96 * 1024 * 1024
+TASK_BYTES = 48 * 1024 * 1024
 """What pages and batches of a task may take together; Python, Arrow and pyspark add their own.
-AWS's default pace (pages of 1 MB) comes nowhere near it."""
+Twelve pages of 1 MB, as they come at the default rate, are fetched and decoded at a time: enough
+for 100 shards. More threads that decode at a time only take the interpreter from each other."""
 QUEUE_POLL_S = 0.2
 """How soon a thread sees that its task is over."""
 

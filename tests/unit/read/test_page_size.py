@@ -75,7 +75,8 @@ def test_a_page_never_exceeds_what_the_rate_gives_in_half_a_second() -> None:
 
 def test_memory_is_reserved_for_what_may_come() -> None:
     size = size_of(after(0), END)
-    assert size.page_bytes(10) == 10 * 1024 * 1024  # nothing is known
+    assert size.page_bytes(10) == 100 * 1024  # nothing is known
+    assert size.page_bytes(10_000) == 10 * 1024 * 1024
     assert size_of(after(0), END, Density(1_000.0)).page_bytes(10) == 10_000
     assert size_of(after(0), END, Density(1_000.0)).page_bytes(10**6) == 10 * 1024 * 1024
 
