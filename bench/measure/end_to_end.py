@@ -54,13 +54,13 @@ _OTHERS: Final = (
 
 def measure(quick: bool) -> list[Figure]:
     """Measure the replay server, then the sources side by side, then the source alone."""
-    repeats = 3 if quick else 5
+    repeats = 2 if quick else 3
     figures = [*_server_figures(quick)]
     with spark_session() as spark:
         for size in _COMPARED:
             figures += _compare(spark, size, repeats)
         for size in () if quick else _OTHERS:
-            figures += _alone(spark, size, repeats=3)
+            figures += _alone(spark, size, repeats=1)
     return figures
 
 

@@ -27,6 +27,9 @@ __all__ = ["read_ranges"]
 LARGEST_CONCURRENCY = 50
 """Threads of a task, each with a connection (aws/connection.py). At 2 MB/s a shard they mostly
 wait."""
+FREE_CONCURRENCY = 4
+"""The same where no rate is kept, so nobody waits for AWS: more threads only take the interpreter
+from each other."""
 TASK_BYTES = 48 * 1024 * 1024
 """What pages and batches of a task may take together; Python, Arrow and pyspark add their own.
 Twelve pages of 1 MB, as they come at the default rate, are fetched and decoded at a time: enough
@@ -87,7 +90,8 @@ class _Task:
         self._waiting: queue.SimpleQueue[ShardRange] = queue.SimpleQueue()
         for shard_range in ranges:
             self._waiting.put(shard_range)
-        count = min(len(ranges), LARGEST_CONCURRENCY, settings.shards_per_task)
+        most = FREE_CONCURRENCY if settings.max_fetch_bytes_per_s is None else LARGEST_CONCURRENCY
+        count = min(len(ranges), most, settings.shards_per_task)
         # One batch of each thread: with the one in its hands, a shard is at most two ahead.
         self._ready: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(count)
         self._memory = MemoryBudget(TASK_BYTES)
