@@ -27,7 +27,7 @@ __all__ = ["read_ranges"]
 LARGEST_CONCURRENCY = 50
 """Threads of a task, each with a connection (aws/connection.py). At 2 MB/s a shard they mostly
 wait."""
-FREE_CONCURRENCY = 4
+FREE_CONCURRENCY = 2
 """The same where no rate is kept, so nobody waits for AWS: more threads only take the interpreter
 from each other."""
 TASK_BYTES = 48 * 1024 * 1024
