@@ -68,7 +68,8 @@ class Poller:
                 raise error
             was_asleep = not self._is_awake()
             self._asked_s = time.monotonic()
-            if self._thread is None and not self._is_closed:
+            is_running = self._thread is not None and self._thread.is_alive()
+            if not is_running and not self._is_closed:
                 self._thread = threading.Thread(
                     target=self._run, name="kinesis-poller", daemon=True
                 )
@@ -101,8 +102,9 @@ class Poller:
                     return
             try:
                 self._begin_what_is_due()
-            except RuntimeError:
-                return  # the pool takes no more calls: this process ends
+            except Exception as error:  # noqa: BLE001 - the planner raises it, and begins anew
+                self._keep(error)
+                return
             time.sleep(self.tick_s)
 
     def _begin_what_is_due(self) -> None:

@@ -129,7 +129,10 @@ class _Task:
                     shard_range = self._waiting.get_nowait()
                 except queue.Empty:
                     break
-                self._read(shard_range)
+                try:
+                    self._read(shard_range)
+                finally:
+                    self._give_memory_back()  # a shard may end with a page without records
             self._put(None)
         except BaseException as error:  # noqa: BLE001 - the task's own thread raises it
             self._put(error)

@@ -9,6 +9,7 @@ from kinesis_source.errors import ServiceError
 from kinesis_source.model.positions import END, TRIM_HORIZON, AfterRecord
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read import reader
 from kinesis_source.read.reader import read_ranges
 from kinesis_source.records.schema import Content, OutputColumn
 
@@ -90,4 +91,21 @@ def test_a_task_runs_at_most_two_batches_ahead_of_spark() -> None:
     time.sleep(0.5)  # longer than two paced calls take
     assert len(api.limits) <= 3  # one taken, one in the queue, one in the thread's hands
     batches.close()
+    wait_until_over()
+
+
+def test_ranges_that_end_with_an_empty_page_leave_the_others_their_memory(monkeypatch) -> None:
+    """As closed shards do: their end is a page without records, and its memory is free again."""
+    monkeypatch.setattr(reader, "TASK_BYTES", 1)  # one page at a time
+    ends = page(more=False, children=("child",))
+    shards = [f"shard{n}" for n in range(5)]
+    api = ScriptedApi(**{shard: [page(1), ends] for shard in shards})
+    seen: list[pa.RecordBatch] = []
+    task = threading.Thread(
+        target=lambda: seen.extend(read_ranges(api, whole(*shards), COLUMNS, SETTINGS)), daemon=True
+    )
+    task.start()
+    task.join(20)
+    assert not task.is_alive(), "a thread waits for memory that nobody gives back"
+    assert sum(batch.num_rows for batch in seen) == len(shards)
     wait_until_over()
