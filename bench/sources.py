@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
 import numpy as np
 import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 
+from bench.clients import plain_client
 from bench.replay.records import KEY_BYTES, sequence_number
 from kinesis_source.records.schema import arrow_schema, resolve_columns, spark_schema
 
@@ -278,10 +278,4 @@ class _BotoReader(_OneBatchReader):
 @functools.cache
 def _boto_client(endpoint_url: str) -> Any:
     # One for each worker process, as the source keeps it: making one takes a third of a second.
-    return boto3.client(
-        "kinesis",
-        endpoint_url=endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - the replay server checks none
-    )
+    return plain_client(endpoint_url)

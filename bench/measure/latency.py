@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from bench.clients import plain_client
 from bench.measure._support import quantile, source_options, use_no_aws_settings, wait_until
 from bench.report import Figure, main, progress
 
@@ -42,22 +43,10 @@ ARRIVE_S: Final = 60.0
 # -- who puts -------------------------------------------------------------------------------------
 
 
-def _client(endpoint_url: str) -> Any:
-    import boto3
-
-    return boto3.client(
-        "kinesis",
-        endpoint_url=endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - the emulator's own
-    )
-
-
 def _put(endpoint_url: str, stream: str, load: str, seconds: float, result: Connection) -> None:
     """Put in a process of its own; say how many records it were."""
     use_no_aws_settings()
-    client = _client(endpoint_url)
+    client = plain_client(endpoint_url)
     chosen = random.Random(1)  # noqa: S311 - no secret
     count = calls = 0
     began_s = next_s = time.monotonic()
@@ -131,7 +120,7 @@ def run(
     """Put for so long; return the ages in between, the oldest at the end, and how many batches."""
     sink = _Sink()
     with _emulator() as endpoint_url, tempfile.TemporaryDirectory() as checkpoint:
-        client = _client(endpoint_url)
+        client = plain_client(endpoint_url)
         client.create_stream(StreamName="events", ShardCount=SHARDS[load])
         client.get_waiter("stream_exists").wait(StreamName="events")
         query = (

@@ -7,7 +7,6 @@ import json
 import botocore.session
 import pytest
 from botocore import credentials as boto_credentials
-from botocore.awsrequest import AWSResponse
 
 from kinesis_source.aws.client import BotoStreamApi
 from kinesis_source.aws.renewal import Lease, RenewingCredentials
@@ -16,16 +15,7 @@ from kinesis_source.aws.timestamps import from_epoch_ms
 from kinesis_source.model.positions import AtTimestamp
 from kinesis_source.options.secret import Secret
 from kinesis_source.options.settings import ClientSettings, IdentitySettings, StreamSettings
-
-
-class Raw:
-    """A body as urllib3 would stream it."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-
-    def stream(self, **_: object):
-        yield self.body
+from tests.contract.canned_replies import answer_with
 
 
 @pytest.fixture
@@ -35,18 +25,6 @@ def client():
     client = session.create_client("kinesis", region_name="us-east-1")
     yield client
     client.close()
-
-
-def answer_with(client, body: bytes, status: int = 200, **headers: str) -> list:
-    """Answer every call without a network; returns the list of requests to come."""
-    requests: list = []
-
-    def respond(request, **_: object) -> AWSResponse:
-        requests.append(request)
-        return AWSResponse(request.url, status, headers, Raw(body))
-
-    client.meta.events.register("before-send.kinesis", respond)
-    return requests
 
 
 def test_before_parse_hands_over_the_raw_body_and_takes_another(client):

@@ -21,6 +21,7 @@ from kinesis_source.aws.pattern import learn_pattern
 from kinesis_source.aws.renewal import FrozenKeys, Lease, RenewingCredentials
 from kinesis_source.aws.timestamps import from_epoch_ms
 from kinesis_source.options.settings import ClientSettings
+from tests.contract.canned_replies import Raw, answer_with
 
 MOMENT = from_epoch_ms(1_767_225_600_123)
 KEYS = FrozenKeys("AKID", "secret", None)
@@ -28,28 +29,6 @@ START = {"StreamName": "clicks", "ShardId": "shardId-0", "ShardIteratorType": "A
 PAGE = b'{"Records":[],"NextShardIterator":"y"}'
 REFUSAL = b'{"__type":"com.amazonaws#ExpiredIteratorException","message":"too old"}'
 JSON_TYPE = {"x-amzn-requestid": "r-1", "content-type": "application/x-amz-json-1.1"}
-
-
-class Raw:
-    """A body as urllib3 would stream it."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-
-    def stream(self, **_: object):
-        yield self.body
-
-
-def answer_with(client, body: bytes, status: int = 200, **headers: str) -> list:
-    """Answer every call without a network; returns the list of requests to come."""
-    requests: list = []
-
-    def respond(request, **_: object) -> AWSResponse:
-        requests.append(request)
-        return AWSResponse(request.url, status, headers, Raw(body))
-
-    client.meta.events.register("before-send.kinesis", respond)
-    return requests
 
 
 def new_connection(keys: FrozenKeys, url: str | None = None) -> Connection:
