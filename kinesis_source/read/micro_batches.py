@@ -172,6 +172,7 @@ class MicroBatchPlanner:
     def _follow_ahead(self, start: StreamOffset, poller: Poller) -> StreamOffset:
         """Plan from what the poller knows; wait for it only where that is nothing new."""
         called_s = self._monotonic()
+        poller.is_batch_running = False
         self._adopt(start)
         if poller.awaken():
             gathered_s = called_s + FIRST_ROUND_S
@@ -190,6 +191,7 @@ class MicroBatchPlanner:
                 if end is not start:
                     self._planned_s = planned_s
                     self._adopt(end)  # so that its shards are polled while the batch runs
+                    poller.is_batch_running = True
                     return end
                 if self._monotonic() >= self._give_up_s(called_s):
                     return start

@@ -47,6 +47,8 @@ class Poller:
         self._listings_under_way: set[StreamFrontier] = set()
         self._is_closed = False
         self._error: Exception | None = None
+        self.is_batch_running = False
+        """Set by the planner: executors are reading, and need the shards' rate."""
 
     def awaken(self) -> bool:
         """Go on polling for a while.
@@ -125,7 +127,7 @@ class Poller:
 
     def _poll(self, frontier: StreamFrontier, probe: ShardProbe) -> None:
         try:
-            frontier.settle(probe, probe.poll())
+            frontier.settle(probe, probe.poll(shares_rate=self.is_batch_running))
         except Exception as error:  # noqa: BLE001 - the planner raises it
             self._keep(error)
         finally:

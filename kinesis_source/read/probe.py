@@ -45,9 +45,9 @@ __all__ = ["LARGEST_INTERVAL_S", "Outcome", "ShardProbe"]
 WALK_BYTES = 64 * 1024
 """What one walk may cost of a shard's 2 MiB/s, which it shares with the executors."""
 QUIET_WALK_BYTES = 1024 * 1024
-"""The same where a leap just showed that nothing is being written: what is left is little, or old,
-and the executors have nothing else to read. In steps of 64 KiB the last second of a shard at full
-rate took eight polls."""
+"""The same where a leap just showed that nothing is being written, and no executor reads: what is
+left is little, or old. In steps of 64 KiB the last second of a shard at full rate took eight polls.
+"""
 FIRST_RECORD_BYTES = 2 * 1024
 """Guess of the mean record size until records were seen."""
 LEAP_BACK_MS = 200
@@ -121,12 +121,22 @@ class ShardProbe:
         self._search_until_ms: int | None = None
         self._leap_first = False
         self._walk_next = False
+        self._walk_bytes = WALK_BYTES
         self._unanswered_in_row = 0
 
-    def poll(self) -> Outcome:
-        """Look once: at most one GetShardIterator and two GetRecords, the second with Limit 1."""
+    def poll(self, *, shares_rate: bool = False) -> Outcome:
+        """Look once: at most one GetShardIterator and two GetRecords, the second with Limit 1.
+
+        Parameters
+        ----------
+        shares_rate : bool
+            Executors may be reading the shard: take little of its 2 MiB/s.
+        """
         if is_finished(self.bound) or self.is_exhausted:
             return Outcome.TIP
+        self._walk_bytes = WALK_BYTES
+        if self._search_until_ms is not None and not shares_rate:
+            self._walk_bytes = QUIET_WALK_BYTES
         try:
             return self._look()
         except PositionRefusedError:
@@ -163,8 +173,7 @@ class ShardProbe:
 
     def _walk(self) -> Outcome:
         self._walk_next = False
-        step_bytes = WALK_BYTES if self._search_until_ms is None else QUIET_WALK_BYTES
-        limit = max(1, min(LARGEST_LIMIT, int(step_bytes / self._record_bytes)))
+        limit = max(1, min(LARGEST_LIMIT, int(self._walk_bytes / self._record_bytes)))
         asked_ms = self._api.now_ms()
         page, is_iterator_new = self._page_behind_bound(limit)
         self.millis_behind_latest = page.millis_behind_latest

@@ -50,7 +50,7 @@ def test_a_lagging_shard_is_caught_up_at_its_full_rate(
             after = refused_calls(aws, "GetRecords")
             refused, made = refused + after[0] - before[0], made + after[1] - before[1]
     assert read * size / took_s >= least * RATE
-    assert refused <= 0.01 * made
+    assert refused <= 1 + 0.01 * made  # a machine that stalls may let two calls meet
     first = [number for _, number in sorted_rows(stream, len(query.rows))]
     assert [number for _, number in query.rows] == first
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 
@@ -22,6 +23,7 @@ from kinesis_source.options.settings import (
     StreamSettings,
 )
 from kinesis_source.read import poller
+from kinesis_source.read.frontier import StreamFrontier
 from kinesis_source.read.micro_batches import MicroBatchPlanner
 
 CLICKS = StreamSettings.from_key("clicks")
@@ -62,12 +64,12 @@ def planner(aws) -> Iterator[MicroBatchPlanner]:
     planner.close()
 
 
-def put(aws, shard_id: str, count: int = 1) -> str:
+def put(aws, shard_id: str, count: int = 1, data: bytes = b"data") -> str:
     """Put records into a shard; return the last one's sequence number."""
     stream = aws.account().stream("clicks")
     shard = next(s for s in stream.shards() if s["ShardId"] == shard_id)
     key = shard["HashKeyRange"]["StartingHashKey"]
-    return [stream.put(b"data", "key", key) for _ in range(count)][-1]
+    return [stream.put(data, "key", key) for _ in range(count)][-1]
 
 
 def polls(aws, shard_id: str) -> list:
@@ -149,6 +151,34 @@ def test_a_poll_that_fails_fails_the_next_call_and_then_nothing_is_polled(aws, p
     calls = len(aws.call_log())
     time.sleep(2 * INTERVAL_S)
     assert len(aws.call_log()) == calls
+
+
+def test_a_poll_that_fails_unexpectedly_is_raised_and_the_call_after_polls_on(
+    aws, planner, monkeypatch
+):
+    end = begin(aws, planner)
+    with monkeypatch.context() as broken:
+        broken.setattr(StreamFrontier, "take_due", fails := Mock(side_effect=RuntimeError("odd")))
+        wait_until(lambda: fails.called, "nobody polls while the batch runs")
+        with pytest.raises(RuntimeError, match="odd"):
+            plan_on(planner, end)
+    number = put(aws, FIRST)
+    wait_until(lambda: is_at(planner.next_offset(end), FIRST, number), "nobody polls any more")
+
+
+def test_polls_leave_the_shards_rate_to_a_batch_that_runs(aws, planner):
+    """A silence makes polls search; 10 KB records, of which the batch and they share 2 MiB/s."""
+    end = begin(aws, planner)
+    written_ms = (int(time.time() * 1000) - 4_000 + n * 10 for n in range(300))
+    aws.arrival_hook = lambda name, shard_id, now_ms: next(written_ms)
+    put(aws, FIRST, 300, b"x" * 10_000)
+    while not any(call.records > 1 for call in polls(aws, FIRST)):
+        end = planner.next_offset(end)
+    before = len(polls(aws, FIRST))
+    time.sleep(6 * INTERVAL_S)  # the batch
+    in_batch = [call.records for call in polls(aws, FIRST)[before:]]
+    assert max(in_batch) <= 64 * 1024 // 5_000  # sizes are learned: half of it may be guessed
+    assert len(in_batch) >= 3
 
 
 def test_nobody_asks_so_nobody_polls_and_the_next_call_sees_all(aws, planner, monkeypatch):
