@@ -58,6 +58,10 @@ class _Columns:
     arrival_ms: list[int]
     data: list[bytes]
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.data)) + sum(map(len, self.partition_keys))
+
 
 def measure(quick: bool) -> list[Figure]:
     """Measure full pages of each size."""

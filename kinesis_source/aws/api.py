@@ -7,7 +7,9 @@ to AWS is :class:`kinesis_source.aws.client.BotoStreamApi`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 from kinesis_source.model.positions import Position
@@ -58,14 +60,14 @@ class StreamDescription:
     retention_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
     """One GetRecords reply, as columns: index i of each list is record i.
 
     Parameters
     ----------
     sequence_numbers, partition_keys : list of str
-    arrival_ms : list of int
+    arrival_ms : sequence of int
         Approximate arrival times; not necessarily rising.
     data : list of bytes
         Empty if nobody wants it, see :meth:`StreamApi.get_page`.
@@ -81,7 +83,7 @@ class Page:
 
     sequence_numbers: list[str]
     partition_keys: list[str]
-    arrival_ms: list[int]
+    arrival_ms: Sequence[int]
     data: list[bytes]
     next_iterator: str | None
     millis_behind_latest: int
@@ -91,10 +93,15 @@ class Page:
     def __len__(self) -> int:
         return len(self.sequence_numbers)
 
-    @property
+    @cached_property
     def data_bytes(self) -> int:
         """How much data the records hold, decoded or not."""
         return self.skipped_bytes or sum(map(len, self.data))
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """What AWS counts of a page: its data, and about a byte for each character of its keys."""
+        return self.data_bytes + sum(map(len, self.partition_keys))
 
     @property
     def is_shard_end(self) -> bool:

@@ -25,6 +25,7 @@ from botocore.utils import parse_timestamp
 
 from kinesis_source.aws.api import ALL_DATA, Page
 from kinesis_source.aws.retry import IncompleteReplyError
+from kinesis_source.model.arrivals import ArrivalTimes
 from kinesis_source.model.positions import LAST_EPOCH_MS
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
 _BODY_KEY: Final = "KinesisSourceBody"
 _EMPTY_BODY: Final = b'{"Records":[]}'
 _NO_MEMBERS: Final = b"{}"
+_LAST_EPOCH_S: Final = LAST_EPOCH_MS / 1000
 # Everything that wrong types, missing members, bad base64 and impossible times can raise.
 _WRONG_FORM: Final = (
     msgspec.MsgspecError,
@@ -184,13 +186,13 @@ def decode_body(body: bytes | memoryview, data_prefix: bytes | None = ALL_DATA) 
             reply = coded = _CODED_REPLY.decode(body)
             data, skipped_bytes = _data_of([record.Data for record in coded.Records], data_prefix)
         records = reply.Records
-        arrival_ms = [round(record.ApproximateArrivalTimestamp * 1000) for record in records]
-        if arrival_ms and (min(arrival_ms) < 0 or max(arrival_ms) > LAST_EPOCH_MS):
+        arrivals = [record.ApproximateArrivalTimestamp for record in records]
+        if arrivals and (min(arrivals) < 0 or max(arrivals) > _LAST_EPOCH_S):
             return None
         return Page(
             sequence_numbers=[record.SequenceNumber for record in records],
             partition_keys=[record.PartitionKey for record in records],
-            arrival_ms=arrival_ms,
+            arrival_ms=ArrivalTimes(arrivals),
             data=data,
             next_iterator=reply.NextShardIterator,
             millis_behind_latest=reply.MillisBehindLatest or 0,

@@ -94,7 +94,7 @@ class ShardPace:
         """
         if not len(page):
             return
-        size = page.data_bytes + sum(map(len, page.partition_keys))
+        size = page.size_bytes
         counted_from_s = max(began_s, now_s - ON_THE_WAY_S)
         with self._lock:
             self.density = density_of(page, size, self.density)

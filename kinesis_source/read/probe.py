@@ -15,7 +15,7 @@ arrival times, which AWS does not promise to be in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from kinesis_source.aws.api import (
@@ -255,7 +255,7 @@ class ShardProbe:
             self._take(AfterRecord(page.sequence_numbers[last], page.arrival_ms[last]))
         return last < len(page) - 1
 
-    def _is_begun(self, arrival_ms: list[int]) -> bool:
+    def _is_begun(self, arrival_ms: Sequence[int]) -> bool:
         """Say whether executors, who look from the start on anew, come to these records at all.
 
         An iterator of a moment without later records gives what is put next, even if its arrival

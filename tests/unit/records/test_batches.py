@@ -35,10 +35,14 @@ class Records:
         self.partition_keys = [f"k{i}" for i in count]
         self.arrival_ms = [1_700_000_000_123 + 1_000 * i for i in count]
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.data + self.partition_keys))
 
-def build(data, *, columns=WHOLE, deaggregate=True, first=0, stop=None, **limits):
+
+def build(data, *, columns=WHOLE, deaggregate=True, **limits):
     builder = BatchBuilder(columns, "clicks", deaggregate=deaggregate, **limits)
-    batches = list(builder.batches(SHARD, Records(data), first, stop))
+    batches = list(builder.batches(SHARD, Records(data)))
     for batch in batches:
         batch.validate(full=True)
         assert batch.schema.equals(builder.schema)
@@ -136,14 +140,6 @@ def test_no_columns_still_count_rows_across_the_wire_to_spark():
             stream.write_batch(batch)
     with pa.ipc.open_stream(sink.getvalue()) as read:
         assert [batch.num_rows for batch in read] == [2, 1]
-
-
-def test_part_of_a_page():
-    rows = rows_of(build([b"0", b"1", b"2", b"3"], first=1, stop=3))
-    assert [(row["data"], row["sequenceNumber"]) for row in rows] == [(b"1", "101"), (b"2", "102")]
-    assert [row["data"] for row in rows_of(build([b"0", b"1"], first=1))] == [b"1"]
-    assert build([b"0", b"1"], first=2) == []
-    assert build([b"0", b"1"], stop=0) == []
 
 
 def test_row_limit_cuts():
