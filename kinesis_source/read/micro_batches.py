@@ -36,9 +36,9 @@ CLOCK_GRAIN_MS = 1_000
 STALL_S = 300.0
 """AvailableNow without any progress for this long is an error, not a wait."""
 SEARCH_INTERVALS = 3
-"""Poll intervals that a batch is looked for while it is open whether there is more: a search for
-the tip moves at every second poll (read/probe.py). Spark's processAllAvailable() takes an unchanged
-offset as proof that all is read."""
+"""Poll intervals that a batch is looked for while it is open whether there is more: a poll may show
+that without moving (read/probe.py), the one after it moves. Spark's processAllAvailable() takes an
+unchanged offset as proof that all is read."""
 FIRST_ROUND_S = 30.0
 """How long a batch waits for all shards where nothing recent is known of them."""
 GATHER_INTERVALS = 1.25

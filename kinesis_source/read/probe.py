@@ -6,7 +6,7 @@ correctness, only for progress. One poll does one of three things (docs/ARCHITEC
 
 - walk: one small page on the iterator kept from the last one;
 - leap, when a walk did not reach the tip: the first record of the last 200 ms;
-- search, when a leap found nothing ahead: halve the time between the bound and the leap.
+- search, when a leap found nothing ahead: walk, and halve the time between the bound and the leap.
 
 After a leap that hit, the next poll leaps first: at full rate a poll is one GetShardIterator and
 one GetRecords. At least every second poll walks or moves ahead, so progress never depends on
@@ -120,12 +120,11 @@ class ShardProbe:
         self.density: Density | None = None  # by the last walk that saw records
         self._search_until_ms: int | None = None
         self._leap_first = False
-        self._walk_next = False
         self._walk_bytes = WALK_BYTES
         self._unanswered_in_row = 0
 
     def poll(self, *, shares_rate: bool = False) -> Outcome:
-        """Look once: at most one GetShardIterator and two GetRecords, the second with Limit 1.
+        """Look once: at most one GetShardIterator and two GetRecords, one of them with Limit 1.
 
         Parameters
         ----------
@@ -157,10 +156,7 @@ class ShardProbe:
     def _look(self) -> Outcome:
         if self._leap_first:
             self._leap_first = self._leap()
-            self._walk_next = not self._leap_first
             return Outcome.MORE
-        if self._search_until_ms is not None and not self._walk_next:
-            return self._search(self._search_until_ms)
         return self._walk()
 
     def interval_s(self, poll_interval_s: float) -> float:
@@ -172,7 +168,6 @@ class ShardProbe:
     # Walk
 
     def _walk(self) -> Outcome:
-        self._walk_next = False
         limit = max(1, min(LARGEST_LIMIT, int(self._walk_bytes / self._record_bytes)))
         asked_ms = self._api.now_ms()
         page, is_iterator_new = self._page_behind_bound(limit)
@@ -198,10 +193,15 @@ class ShardProbe:
         if not len(page):
             return self._unanswered()
         self._unanswered_in_row = 0
-        if self._search_until_ms is None:
-            # One GetShardIterator a poll: after a new one the leap is left to the next poll.
-            self._leap_first = is_iterator_new or self._leap()
+        self._look_ahead(is_iterator_new)
         return Outcome.MORE
+
+    def _look_ahead(self, is_iterator_new: bool) -> None:
+        """Leap or search; one GetShardIterator a poll, so after a new one in the next poll."""
+        if self._search_until_ms is None:
+            self._leap_first = is_iterator_new or self._leap()
+        elif not is_iterator_new:
+            self._search(self._search_until_ms)
 
     def _at_tip(self, page: Page) -> Outcome:
         self._search_until_ms = None
@@ -296,18 +296,14 @@ class ShardProbe:
         self._search_until_ms = moment_ms
         return False
 
-    def _search(self, until_ms: int) -> Outcome:
-        self._walk_next = True
-        if not isinstance(self.bound, AfterRecord):
+    def _search(self, until_ms: int) -> None:
+        arrival_ms = self.bound.arrival_ms if isinstance(self.bound, AfterRecord) else until_ms
+        if until_ms - arrival_ms <= SEARCH_DONE_MS:
             self._search_until_ms = None
-            return self._walk()
-        if until_ms - self.bound.arrival_ms <= SEARCH_DONE_MS:
-            self._search_until_ms = None
-            return self._walk()
-        moment_ms = (self.bound.arrival_ms + until_ms) // 2
+            return
+        moment_ms = (arrival_ms + until_ms) // 2
         if self._find_from(moment_ms) is Found.NOTHING:
             self._search_until_ms = moment_ms
-        return Outcome.MORE
 
     def _find_from(self, moment_ms: int) -> Found:
         """Take the first record at or after a moment as the bound, if it lies ahead of it."""
