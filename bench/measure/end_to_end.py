@@ -54,7 +54,7 @@ _OTHERS: Final = (
 
 def measure(quick: bool) -> list[Figure]:
     """Measure the replay server, then the sources side by side, then the source alone."""
-    repeats = 2 if quick else 3
+    repeats = 1 if quick else 3
     figures = [*_server_figures(quick)]
     with spark_session() as spark:
         for size in _COMPARED:
@@ -80,18 +80,20 @@ def _serve(size: _Size) -> ReplayServer:
 def _compare(spark: SparkSession, size: _Size, repeats: int) -> list[Figure]:
     ours, ceiling, boto = [], [], []
     with _serve(size) as server:
-        for turn in range(repeats + 1):  # the first one warms up
+        # Warms up the JVM, for which all three are one and the same source.
+        warm_up = _run_source(spark, server, size)
+        progress(f"{size.label}, warm-up: {_rate(size, warm_up):.0f} MB/s")
+        for turn in range(1, repeats + 1):
             server.reset_stats()
             ours.append(_run_source(spark, server, size))
             busy = _busy_share(server, ours[-1])
             ceiling.append(_run_other(spark, server, size, "bench-ceiling"))
             boto.append(_run_other(spark, server, size, "bench-boto3"))
             progress(
-                f"{size.label}, {'warm-up' if not turn else f'{turn}/{repeats}'}: "
+                f"{size.label}, {turn}/{repeats}: "
                 f"{_rate(size, ours[-1]):.0f} MB/s, ceiling {_rate(size, ceiling[-1]):.0f}, "
                 f"boto3 {_rate(size, boto[-1]):.1f}"
             )
-    ours, ceiling, boto = ours[1:], ceiling[1:], boto[1:]
     return [
         *_rates(f"{size.label} through Spark", size, ours, f"server: {busy:.0%} of a core"),
         *_rates(f"{size.label} Spark's ceiling", size, ceiling),
