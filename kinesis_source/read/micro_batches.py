@@ -26,13 +26,15 @@ from kinesis_source.read.planner import (
     plan_end,
     readable_shards,
 )
-from kinesis_source.read.poller import POLL_THREADS, Poller
+from kinesis_source.read.poller import Poller
 from kinesis_source.read.start import resolve_start
 
 __all__ = ["MicroBatchPlanner"]
 
 CLOCK_GRAIN_MS = 1_000
 """The Date header has whole seconds: AWS's clock is at most this far ahead of what is known."""
+PLAN_THREADS = 16
+"""Each waits for AWS most of the time."""
 STALL_S = 300.0
 """AvailableNow without any progress for this long is an error, not a wait."""
 SEARCH_INTERVALS = 3
@@ -77,7 +79,7 @@ class MicroBatchPlanner:
         self._check_access = check_access
         self._monotonic = monotonic
         self._sleep = sleep
-        self._executor = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="kinesis-plan")
+        self._executor = ThreadPoolExecutor(PLAN_THREADS, thread_name_prefix="kinesis-plan")
         self._descriptions: dict[str, StreamDescription] = {}
         self._frontiers = {
             stream.key: StreamFrontier(

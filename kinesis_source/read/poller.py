@@ -16,13 +16,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from kinesis_source.read.frontier import StreamFrontier
+from kinesis_source.read.poll_slots import MOST_SLOTS, PollSlots
 from kinesis_source.read.probe import ShardProbe
 
-__all__ = ["POLL_THREADS", "Poller"]
+__all__ = ["Poller"]
 
-POLL_THREADS = 16
-"""Each waits for AWS most of the time: 1,000 shards at 10 ms a call, two calls each, are polled in
-less than two seconds. With 32 they are polled in one, for half as much CPU again."""
 IDLE_AFTER_S = 60.0
 """Nobody asked for so long: the trigger is slow, or the query is over. The next call polls anew."""
 SHORTEST_TICK_S = 0.02
@@ -41,7 +39,8 @@ class Poller:
     def __init__(self, frontiers: Iterable[StreamFrontier]) -> None:
         self._frontiers = tuple(frontiers)
         self._changed = threading.Condition()
-        self._calls = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="kinesis-poll")
+        self._calls = ThreadPoolExecutor(MOST_SLOTS, thread_name_prefix="kinesis-poll")
+        self._slots = PollSlots()
         self._thread: threading.Thread | None = None
         self._asked_s = float("-inf")
         self._listings_under_way: set[StreamFrontier] = set()
@@ -127,7 +126,11 @@ class Poller:
 
     def _poll(self, frontier: StreamFrontier, probe: ShardProbe) -> None:
         try:
-            frontier.settle(probe, probe.poll(shares_rate=self.is_batch_running))
+            with self._slots:
+                if self._is_closed:
+                    return
+                outcome = probe.poll(shares_rate=self.is_batch_running)
+            frontier.settle(probe, outcome)
         except Exception as error:  # noqa: BLE001 - the planner raises it
             self._keep(error)
         finally:
