@@ -80,6 +80,7 @@ layers: $(INSTALLED) ## Check that imports go one way
 
 docs: $(INSTALLED) ## Write the generated parts of the documentation
 	@$(PY) scripts/generate_option_docs.py
+	@$(PY) scripts/generate_performance_docs.py
 
 wheel: $(INSTALLED) ## Build the wheel
 	@$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -108,12 +108,12 @@ def table(groups: Mapping[str, Iterable[Figure]]) -> str:
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
-    spread = "" if figure.spread is None else " .. ".join(map(_number, figure.spread))
+    spread = "" if figure.spread is None else " .. ".join(map(shown_number, figure.spread))
     target = ""
     if figure.target is not None and figure.target_is is not None:
-        target = f"{figure.target_is} {_number(figure.target)}"
+        target = f"{figure.target_is} {shown_number(figure.target)}"
     verdict = {True: "met", False: "MISSED", None: "no target"}[figure.is_met]
-    value = _number(figure.value)
+    value = shown_number(figure.value)
     return (figure.measure, value, figure.unit, spread, target, verdict, figure.note)
 
 
@@ -126,7 +126,8 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(texts).rstrip()
 
 
-def _number(value: float) -> str:
+def shown_number(value: float) -> str:
+    """Return three digits of a number, all of a large one."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
