@@ -96,8 +96,9 @@ def test_a_small_batch_waits_for_nothing(aws, start_query):
             began_s = time.monotonic()
             if query.read(partitions):
                 times.append(time.monotonic() - began_s)
-    assert min(times) < 0.2
-    assert sum(times) < 0.4 * len(times)
+    # A wait for the shard's calls is half a second.
+    assert min(times) < 0.3
+    assert sum(times) < 0.45 * len(times)
     assert_exactly_once(query, stream)
 
 
