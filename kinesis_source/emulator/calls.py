@@ -13,7 +13,10 @@ _LOG_LENGTH = 100_000
 
 @dataclass(frozen=True)
 class Call:
-    """One API call as it ended. `status` 0 means the connection was broken on purpose."""
+    """One API call as it ended. `status` 0 means the connection was broken on purpose.
+
+    `port` is the client's.
+    """
 
     time_s: float
     operation: str
@@ -23,6 +26,7 @@ class Call:
     records: int
     status: int
     error: str | None
+    port: int | None = None
 
 
 class CallLog:

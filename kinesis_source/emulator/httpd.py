@@ -124,7 +124,8 @@ class _Connection(socketserver.StreamRequestHandler):
         if len(body) < int(length):
             return False
         path, _, query = target.partition("?")
-        response = self.server.answer(SignedRequest(method, path, query, headers, body))
+        request = SignedRequest(method, path, query, headers, body, self.client_address[1])
+        response = self.server.answer(request)
         return self._write(response) and headers.get("connection", "").lower() != "close"
 
     def _read_head(self) -> tuple[str, str, dict[str, str]] | None:

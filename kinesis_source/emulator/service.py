@@ -96,7 +96,7 @@ class Service:
             faults = call.faults = self.faults.select(self._target(call))
             drop = self._before(operation, faults)
             if drop is not None:
-                return self._end(call, drop, None)
+                return self._end(call, drop, None, request.port)
             response = wire.encode_reply(OPERATIONS[operation](call), as_cbor=as_cbor)
         except AwsError as refusal:
             error = refusal
@@ -106,12 +106,11 @@ class Service:
             error = AwsError("InternalFailureException", f"{type(bug).__name__}: {bug}", 500)
             response = wire.encode_error(error, as_cbor=as_cbor)
         if call is None:
-            failed = Call(
-                self.store.clock(), operation, None, None, None, 0, response.status, _code(error)
-            )
-            self.calls.add(failed)
+            status, code = response.status, _code(error)
+            now_s, port = self.store.clock(), request.port
+            self.calls.add(Call(now_s, operation, None, None, None, 0, status, code, port))
             return response
-        return self._end(call, _after(response, faults), error)
+        return self._end(call, _after(response, faults), error, request.port)
 
     def _context(self, operation: str, request: SignedRequest, params: dict[str, Any]) -> Context:
         scope = read_scope(request.headers)
@@ -137,7 +136,9 @@ class Service:
         call.shard_id = shard_id if isinstance(shard_id, str) else None
         return Target(call.operation, account_id, call.stream_name, call.shard_id)
 
-    def _end(self, call: Context, response: Response, error: AwsError | None) -> Response:
+    def _end(
+        self, call: Context, response: Response, error: AwsError | None, port: int | None
+    ) -> Response:
         status = 0 if response.drop else response.status
         self.calls.add(
             Call(
@@ -149,6 +150,7 @@ class Service:
                 call.records,
                 status,
                 _code(error) or response.drop,
+                port,
             )
         )
         return response
@@ -187,6 +189,7 @@ class Service:
                 0,
                 status,
                 _code(error) or response.drop,
+                request.port,
             )
         )
         return response

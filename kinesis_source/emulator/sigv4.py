@@ -37,13 +37,17 @@ class Scope(NamedTuple):
 
 
 class SignedRequest(NamedTuple):
-    """The parts of an HTTP request a signature covers; header names in lower case."""
+    """The parts of an HTTP request a signature covers; header names in lower case.
+
+    ``port`` is the client's, which no signature covers: it tells a machine's processes apart.
+    """
 
     method: str
     path: str
     query: str
     headers: dict[str, str]
     body: bytes
+    port: int | None = None
 
 
 def read_scope(headers: dict[str, str]) -> Scope:

@@ -73,16 +73,16 @@ def descendants(pid: int, among: list[Process]) -> list[Process]:
     return found
 
 
-def is_calling(pid: int, url: str) -> bool:
-    """Say whether a process holds an open connection to a server on loopback."""
+def ports_to(pid: int, url: str) -> set[int]:
+    """Return the ports from which a process holds connections to a server on loopback."""
     port = f":{urlsplit(url).port:04X}"
-    sockets = set()
+    sockets = {}
     for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if fields[2].endswith(port) and fields[3] == "01":  # to that port, established
-            sockets.add(f"socket:[{fields[9]}]")
+            sockets[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
     try:
         opened = [str(entry.readlink()) for entry in (PROC / str(pid) / "fd").iterdir()]
     except OSError:
-        return False
-    return not sockets.isdisjoint(opened)
+        return set()
+    return {sockets[name] for name in opened if name in sockets}

@@ -56,6 +56,16 @@ def spark_environment(**more: str) -> dict[str, str]:
     }
 
 
+def ports_that_began(aws: Emulator, since: int) -> set[int]:
+    """Return the ports from which a shard was begun to be read, since so many calls.
+
+    A connection alone says nothing: idle workers keep theirs. Nor does a GetRecords: the driver
+    looks at the shards during a batch too, from ports of its own process.
+    """
+    calls = aws.call_log()[since:]
+    return {call.port for call in calls if call.operation == "GetShardIterator" and call.port}
+
+
 def wait_for(is_true: Callable[[], Any], deadline_s: float, what: Callable[[], str]) -> None:
     """Wait for a moment, and notice it within milliseconds."""
     until_s = time.monotonic() + deadline_s

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from kinesis_source.emulator import Emulator
 from tests.crash.cluster import CHECKOUT, CONF, WORKERS, Cluster
-from tests.crash.process_table import Process, descendants, is_calling
-from tests.crash.support import CrashSite, assert_batches_exactly_once, wait_for
+from tests.crash.process_table import Process, descendants, ports_to
+from tests.crash.support import (
+    CrashSite,
+    assert_batches_exactly_once,
+    ports_that_began,
+    wait_for,
+)
 from tests.fault.support import fill
 
 
@@ -26,13 +32,14 @@ def site(cluster: Cluster, crash_site) -> CrashSite:
     )
 
 
-def reading_executors(cluster: Cluster, endpoint_url: str) -> list[Process]:
-    """Return the executors of which a Python worker is connected to Kinesis."""
+def reading_executors(cluster: Cluster, aws: Emulator, since: int) -> list[Process]:
+    """Return the executors of which a Python worker began to read a shard since a call."""
+    began = ports_that_began(aws, since)
     return [
         executor
         for executor in cluster.executors()
         if any(
-            is_calling(one.pid, endpoint_url)
+            ports_to(one.pid, aws.endpoint_url) & began
             for one in descendants(executor.pid, cluster.members(executor))
         )
     ]
@@ -86,11 +93,10 @@ def kill_executor_in_a_batch(aws, cluster: Cluster, site: CrashSite) -> Process:
     driver.wait(lambda: len(site.attempts()) > begun, 90, "a batch")
     batch_id = site.attempts()[-1]
     slow = aws.faults.add("delay", operation="GetRecords", delay_s=1.5)
+    since = len(aws.call_log())
     site.let_go()
-    driver.wait(
-        lambda: slow.hits and reading_executors(cluster, aws.endpoint_url), 60, "an executor reads"
-    )
-    victim = reading_executors(cluster, aws.endpoint_url)[0]
+    driver.wait(lambda: reading_executors(cluster, aws, since), 60, "an executor that reads")
+    victim = reading_executors(cluster, aws, since)[0]
     assert victim.kill()
     driver.wait(lambda: driver.log().count("Lost executor") > lost, 60, "a lost executor")
     aws.faults.remove(slow)

@@ -5,19 +5,20 @@ Invariants 1 and 2.
 
 from __future__ import annotations
 
-from tests.crash.process_table import Process, descendants, is_calling, session_members
-from tests.crash.support import CrashSite, Driver, assert_batches_exactly_once
+from tests.crash.process_table import Process, descendants, ports_to, session_members
+from tests.crash.support import CrashSite, Driver, assert_batches_exactly_once, ports_that_began
 from tests.fault.support import fill
 
 
-def reading_workers(driver: Driver, endpoint_url: str) -> list[Process]:
-    """Return the children of Spark's daemon that are connected to Kinesis."""
+def reading_workers(site: CrashSite, driver: Driver, since: int) -> list[Process]:
+    """Return the children of Spark's daemon that began to read a shard since a call."""
+    began = ports_that_began(site.aws, since)
     mine = session_members(driver.session)
     daemons = {one.pid for one in mine if "pyspark.daemon" in one.command}
     return [
         one
         for one in descendants(driver.session, mine)
-        if one.parent in daemons and is_calling(one.pid, endpoint_url)
+        if one.parent in daemons and ports_to(one.pid, site.aws.endpoint_url) & began
     ]
 
 
@@ -28,13 +29,12 @@ def kill_readers_in_a_batch(site: CrashSite, driver: Driver, count: int) -> int:
     batch_id = site.attempts()[-1]
     lost = driver.lost_attempts()
     slow = site.aws.faults.add("delay", operation="GetRecords", delay_s=1.5)
+    since = len(site.aws.call_log())
     site.let_go()
     driver.wait(
-        lambda: slow.hits >= count and len(reading_workers(driver, site.aws.endpoint_url)) >= count,
-        30,
-        f"{count} workers that read",
+        lambda: len(reading_workers(site, driver, since)) >= count, 30, f"{count} workers that read"
     )
-    victims = reading_workers(driver, site.aws.endpoint_url)[:count]
+    victims = reading_workers(site, driver, since)[:count]
     killed = sum(worker.kill() for worker in victims)
     driver.wait(lambda: driver.lost_attempts() >= lost + killed, 30, f"{killed} lost attempts")
     site.aws.faults.remove(slow)

@@ -230,3 +230,13 @@ def test_unknown_operations_and_broken_bodies_are_refused_in_awss_words(aws, kin
             assert refused(kinesis.list_streams) == code
         finally:
             kinesis.meta.events.unregister(event, handler)
+
+
+def test_the_log_tells_clients_apart_by_their_ports():
+    with Emulator() as emulator:
+        emulator.account().create_stream(NAME)
+        for _ in range(2):
+            call_cbor(emulator, "DescribeStreamSummary", {"StreamName": NAME})
+        ports = [call.port for call in emulator.call_log("DescribeStreamSummary")]
+    assert len(set(ports)) == 2
+    assert None not in ports
