@@ -66,7 +66,7 @@ class _Columns:
 def measure(quick: bool) -> list[Figure]:
     """Measure full pages of each size."""
     use_no_aws_settings()
-    repeats, seconds = (2, 0.15) if quick else (3, 0.5)
+    repeats, seconds = (2, 0.15) if quick else (3, 0.35)
     figures: list[Figure] = []
     for label, record_bytes in _SIZES.items():
         body, records = _page(record_bytes)

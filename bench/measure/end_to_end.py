@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -60,7 +59,7 @@ def measure(quick: bool) -> list[Figure]:
         for size in _COMPARED:
             figures += _compare(spark, size, repeats)
         for size in () if quick else _OTHERS:
-            figures += _alone(spark, size, repeats=1)
+            figures += _alone(spark, size)
     return figures
 
 
@@ -116,11 +115,11 @@ def _compare(spark: SparkSession, size: _Size, repeats: int) -> list[Figure]:
     ]
 
 
-def _alone(spark: SparkSession, size: _Size, repeats: int) -> list[Figure]:
+def _alone(spark: SparkSession, size: _Size) -> list[Figure]:
     with _serve(size) as server:
-        runs = [_run_source(spark, server, size) for _ in range(repeats + 1)][1:]
-    progress(f"{size.label}: {statistics.median(_rate(size, run) for run in runs):.1f} MB/s")
-    return [*_rates(f"{size.label} through Spark", size, runs), _wall(size, runs)]
+        run = _run_source(spark, server, size)
+    progress(f"{size.label}: {_rate(size, run):.1f} MB/s")
+    return [*_rates(f"{size.label} through Spark", size, [run]), _wall(size, [run])]
 
 
 def _run_source(spark: SparkSession, server: ReplayServer, size: _Size) -> Run:
