@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -41,6 +42,7 @@ class Poller:
         self._changed = threading.Condition()
         self._calls = ThreadPoolExecutor(MOST_SLOTS, thread_name_prefix="kinesis-poll")
         self._slots = PollSlots()
+        self._due: deque[tuple[StreamFrontier, ShardProbe]] = deque()
         self._thread: threading.Thread | None = None
         self._asked_s = float("-inf")
         self._listings_under_way: set[StreamFrontier] = set()
@@ -114,7 +116,8 @@ class Poller:
                 self._listings_under_way.add(frontier)
                 self._calls.submit(self._list, frontier)
             for probe in frontier.take_due():
-                self._calls.submit(self._poll, frontier, probe)
+                self._due.append((frontier, probe))
+                self._calls.submit(self._poll_next)
 
     def _list(self, frontier: StreamFrontier) -> None:
         try:
@@ -124,13 +127,15 @@ class Poller:
         finally:
             self._listings_under_way.discard(frontier)
 
+    def _poll_next(self) -> None:
+        with self._slots:
+            if not self._is_closed:
+                # Only who has a slot takes a shard: threads overtake each other, shards do not.
+                self._poll(*self._due.popleft())
+
     def _poll(self, frontier: StreamFrontier, probe: ShardProbe) -> None:
         try:
-            with self._slots:
-                if self._is_closed:
-                    return
-                outcome = probe.poll(shares_rate=self.is_batch_running)
-            frontier.settle(probe, outcome)
+            frontier.settle(probe, probe.poll(shares_rate=self.is_batch_running))
         except Exception as error:  # noqa: BLE001 - the planner raises it
             self._keep(error)
         finally:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from kinesis_source.read.poll_slots import LEAST_SLOTS, MOST_SLOTS, PollSlots
+from kinesis_source.read.poller import Poller
 
 JOIN_S = 30.0
 
@@ -110,3 +112,50 @@ def test_a_slot_is_free_again_after_a_poll_that_failed(slots):
     for _ in range(2 * LEAST_SLOTS):
         with pytest.raises(RuntimeError), slots:
             raise RuntimeError
+
+
+class Numbered:
+    """A probe that notes when it is polled."""
+
+    def __init__(self, number: int, begun: list[int]) -> None:
+        self.number, self.begun = number, begun
+
+    def poll(self, *, shares_rate: bool) -> None:
+        self.begun.append(self.number)
+        time.sleep(0.002)
+
+
+class ManyShards:
+    """A frontier of which all shards are due once."""
+
+    listing = SimpleNamespace(is_due=False)
+
+    def __init__(self, shards: int) -> None:
+        self.begun: list[int] = []
+        self.shard_count = self.unsettled = shards
+        self._due = [Numbered(number, self.begun) for number in range(shards)]
+
+    def take_due(self) -> list[Numbered]:
+        due, self._due = self._due, []
+        return due
+
+    def settle(self, probe: Numbered, outcome: None) -> None:
+        self.unsettled -= 1
+
+    def give_up(self, probes: list[Numbered]) -> None:
+        pass
+
+
+def test_shards_are_polled_in_the_order_in_which_they_were_due():
+    frontier = ManyShards(400)
+    poller = Poller([frontier])
+    try:
+        poller.awaken()
+        deadline_s = time.monotonic() + JOIN_S
+        while frontier.unsettled > 0:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+    finally:
+        poller.close()
+    late = [place - number for place, number in enumerate(frontier.begun)]
+    assert max(late) <= MOST_SLOTS
