@@ -8,6 +8,7 @@ Spark's ``addBatch``. The replay server runs on the same cores, and is measured 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import time
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def measure(quick: bool) -> list[Figure]:
     figures = [*_server_figures(quick)]
     with spark_session() as spark:
         for size in _COMPARED:
-            figures += _compare(spark, size, repeats)
+            figures += _compare(spark, _shortened(size) if quick else size, repeats)
         for size in () if quick else _OTHERS:
             figures += _alone(spark, size)
     return figures
@@ -74,6 +75,10 @@ def _serve(size: _Size) -> ReplayServer:
         records_per_shard=size.records_per_shard,
         records_per_s=min(1_000.0, 1_000_000 / size.record_bytes),
     )
+
+
+def _shortened(size: _Size) -> _Size:
+    return dataclasses.replace(size, records_per_shard=size.records_per_shard // 2)
 
 
 def _compare(spark: SparkSession, size: _Size, repeats: int) -> list[Figure]:

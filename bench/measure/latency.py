@@ -192,7 +192,7 @@ def measure(quick: bool) -> list[Figure]:
 
     use_no_aws_settings()
     with spark_session() as spark:
-        figures = _figures(spark, "trickle", 12 if quick else 60, "500ms")
+        figures = _figures(spark, "trickle", 8 if quick else 60, "500ms")
         if not quick:
             figures += _figures(spark, "trickle", 25, None)
             figures += _figures(spark, "full rate", 25, None)

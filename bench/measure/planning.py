@@ -323,11 +323,11 @@ def measure(quick: bool) -> list[Figure]:
     """Return what planning costs."""
     use_no_aws_settings()
     if quick:
-        return measure_load(1_000, "full rate", polls=3, starts=1)
+        return measure_load(1_000, "full rate", polls=2, starts=1)
     figures = []
     for load in _RECORDS_PER_S:
         figures += measure_load(1_000, load, polls=10, starts=2 if load == "full rate" else 1)
-    figures += measure_load(5_000, "full rate", polls=3, starts=1)
+    figures += measure_load(5_000, "full rate", polls=2, starts=1)
     figures += measure_resharding(1_000)
     return figures
 

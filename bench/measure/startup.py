@@ -301,9 +301,9 @@ def measure(quick: bool) -> list[Figure]:
     """Return what starting costs."""
     use_no_aws_settings()
     progress("startup: imports")
-    figures = [*_import_figures(2 if quick else REPEATS)]
+    figures = [*_import_figures(1 if quick else REPEATS)]
     progress("startup: first tasks")
-    figures += _first_task_figures(2 if quick else REPEATS)
+    figures += _first_task_figures(1 if quick else REPEATS)
     return figures if quick else [*figures, *_spark_figures(1)]
 
 
