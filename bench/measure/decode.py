@@ -43,7 +43,7 @@ _SIZES: Final = {
     "100 KB": 100_000,
     "1 MiB": 1_048_560,  # with its partition key
 }
-_QUICK: Final = ("100 B", "1 KB", "10 KB", "1 MiB")
+_QUICK: Final = ("100 B", "1 KB", "1 MiB")
 _LEAST_RATIO: Final = {"1 KB": 8.0}
 _ALL: Final = tuple(Content)
 _DATA: Final = (Content.DATA,)
