@@ -108,13 +108,10 @@ def table(groups: Mapping[str, Iterable[Figure]]) -> str:
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
-    spread = "" if figure.spread is None else " .. ".join(map(shown_number, figure.spread))
-    target = ""
-    if figure.target is not None and figure.target_is is not None:
-        target = f"{figure.target_is} {shown_number(figure.target)}"
     verdict = {True: "met", False: "MISSED", None: "no target"}[figure.is_met]
     value = shown_number(figure.value)
-    return (figure.measure, value, figure.unit, spread, target, verdict, figure.note)
+    shown = shown_spread(figure), shown_target(figure)
+    return (figure.measure, value, figure.unit, *shown, verdict, figure.note)
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -124,6 +121,18 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
         for place, (cell, width) in enumerate(columns)
     ]
     return "  ".join(texts).rstrip()
+
+
+def shown_spread(figure: Figure) -> str:
+    """Return the smallest and largest value, nothing if there was one alone."""
+    return "" if figure.spread is None else " .. ".join(map(shown_number, figure.spread))
+
+
+def shown_target(figure: Figure) -> str:
+    """Return a figure's target, nothing if it has none."""
+    if figure.target is None or figure.target_is is None:
+        return ""
+    return f"{figure.target_is} {shown_number(figure.target)}"
 
 
 def shown_number(value: float) -> str:

@@ -17,7 +17,13 @@ from typing import Any, Final
 _ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
-from bench.report import Figure, figures_of, shown_number  # noqa: E402 - found only now
+from bench.report import (  # noqa: E402 - found only now
+    Figure,
+    figures_of,
+    shown_number,
+    shown_spread,
+    shown_target,
+)
 
 PAGE: Final = _ROOT / "docs" / "PERFORMANCE.md"
 RESULTS: Final = _ROOT / "bench" / "results" / "full.json"
@@ -45,14 +51,11 @@ def results_section(content: dict[str, Any]) -> str:
 
 def _row(figure: Figure) -> str:
     value = f"{shown_number(figure.value)} {figure.unit}"
-    if figure.spread is not None:
-        value += f" ({' .. '.join(map(shown_number, figure.spread))})"
+    if spread := shown_spread(figure):
+        value += f" ({spread})"
     if figure.is_met is False:
         value += ", MISSED"
-    target = ""
-    if figure.target is not None and figure.target_is is not None:
-        target = f"{figure.target_is} {shown_number(figure.target)}"
-    return f"| {figure.measure} | {value} | {target} |"
+    return f"| {figure.measure} | {value} | {shown_target(figure)} |"
 
 
 def page_with_results(page: str, content: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ import email.utils
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 from unittest import mock
 
@@ -25,6 +24,7 @@ from bench.measure._support import use_no_aws_settings
 from bench.replay import ReplaySettings
 from bench.replay.records import KEY_BYTES, RecordBuffer
 from bench.report import Figure, figure_of, main, progress
+from kinesis_source.aws.api import Page
 from kinesis_source.aws.client import BotoStreamApi
 from kinesis_source.options.secret import Secret
 from kinesis_source.options.settings import ClientSettings, IdentitySettings, StreamSettings
@@ -48,20 +48,6 @@ _LEAST_RATIO: Final = {"1 KB": 8.0}
 _ALL: Final = tuple(Content)
 _DATA: Final = (Content.DATA,)
 _WITHOUT_DATA: Final = tuple(content for content in Content if content is not Content.DATA)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Records as BatchBuilder takes them."""
-
-    sequence_numbers: list[str]
-    partition_keys: list[str]
-    arrival_ms: list[int]
-    data: list[bytes]
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(map(len, self.data)) + sum(map(len, self.partition_keys))
 
 
 def measure(quick: bool) -> list[Figure]:
@@ -161,13 +147,15 @@ def _botocore_way(contents: tuple[Content, ...], records: int) -> Callable[[], i
 
     def read() -> int:
         found = client.get_records(ShardIterator="0:0", Limit=_PAGE_RECORDS)["Records"]
-        columns = _Columns(
+        page = Page(
             [record["SequenceNumber"] for record in found],
             [record["PartitionKey"] for record in found],
             [round(record["ApproximateArrivalTimestamp"].timestamp() * 1000) for record in found],
             [record["Data"] for record in found],
+            next_iterator=None,
+            millis_behind_latest=0,
         )
-        return _rows(builder, columns, records)
+        return _rows(builder, page, records)
 
     read()
     return read
@@ -178,8 +166,8 @@ def _builder(contents: tuple[Content, ...]) -> BatchBuilder:
     return BatchBuilder(columns, _STREAM.key, deaggregate=True)
 
 
-def _rows(builder: BatchBuilder, records: Any, expected: int) -> int:
-    rows: int = sum(batch.num_rows for batch in builder.batches(_SHARD, records))
+def _rows(builder: BatchBuilder, page: Page, expected: int) -> int:
+    rows: int = sum(batch.num_rows for batch in builder.batches(_SHARD, page))
     assert rows == expected, f"{rows} rows, expected {expected}"
     return rows
 

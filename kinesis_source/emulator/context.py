@@ -22,7 +22,10 @@ _NAME = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 @dataclass
 class Context:
-    """What an operation works with; `stream_name`, `shard_id` and `records` end up in the log."""
+    """What an operation works with.
+
+    `stream_name`, `shard_id`, `records` and the client's `port` end up in the log.
+    """
 
     operation: str
     params: dict[str, Any]
@@ -34,6 +37,7 @@ class Context:
     stream_name: str | None = None
     shard_id: str | None = None
     records: int = 0
+    port: int | None = None
 
     def __post_init__(self) -> None:
         self.now_ms = self.store.now_ms()

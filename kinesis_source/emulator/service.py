@@ -96,7 +96,7 @@ class Service:
             faults = call.faults = self.faults.select(self._target(call))
             drop = self._before(operation, faults)
             if drop is not None:
-                return self._end(call, drop, None, request.port)
+                return self._end(call, drop, None)
             response = wire.encode_reply(OPERATIONS[operation](call), as_cbor=as_cbor)
         except AwsError as refusal:
             error = refusal
@@ -106,18 +106,29 @@ class Service:
             error = AwsError("InternalFailureException", f"{type(bug).__name__}: {bug}", 500)
             response = wire.encode_error(error, as_cbor=as_cbor)
         if call is None:
-            status, code = response.status, _code(error)
-            now_s, port = self.store.clock(), request.port
-            self.calls.add(Call(now_s, operation, None, None, None, 0, status, code, port))
+            failed = Call(
+                self.store.clock(),
+                operation,
+                None,
+                None,
+                None,
+                0,
+                response.status,
+                _code(error),
+                request.port,
+            )
+            self.calls.add(failed)
             return response
-        return self._end(call, _after(response, faults), error, request.port)
+        return self._end(call, _after(response, faults), error)
 
     def _context(self, operation: str, request: SignedRequest, params: dict[str, Any]) -> Context:
         scope = read_scope(request.headers)
         caller = authenticate(self.iam, request, scope)
         if operation not in OPERATIONS:
             raise AwsError("UnknownOperationException", f"Unknown operation {operation}.")
-        return Context(operation, params, caller, scope.region, self.store, self.limits)
+        return Context(
+            operation, params, caller, scope.region, self.store, self.limits, port=request.port
+        )
 
     def _target(self, call: Context) -> Target:
         """Return what the call is about, for faults and log, without refusing anything yet."""
@@ -136,9 +147,7 @@ class Service:
         call.shard_id = shard_id if isinstance(shard_id, str) else None
         return Target(call.operation, account_id, call.stream_name, call.shard_id)
 
-    def _end(
-        self, call: Context, response: Response, error: AwsError | None, port: int | None
-    ) -> Response:
+    def _end(self, call: Context, response: Response, error: AwsError | None) -> Response:
         status = 0 if response.drop else response.status
         self.calls.add(
             Call(
@@ -150,7 +159,7 @@ class Service:
                 call.records,
                 status,
                 _code(error) or response.drop,
-                port,
+                call.port,
             )
         )
         return response

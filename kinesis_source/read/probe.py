@@ -120,7 +120,6 @@ class ShardProbe:
         self.density: Density | None = None  # by the last walk that saw records
         self._search_until_ms: int | None = None
         self._leap_first = False
-        self._walk_bytes = WALK_BYTES
         self._unanswered_in_row = 0
 
     def poll(self, *, shares_rate: bool = False) -> Outcome:
@@ -133,11 +132,8 @@ class ShardProbe:
         """
         if is_finished(self.bound) or self.is_exhausted:
             return Outcome.TIP
-        self._walk_bytes = WALK_BYTES
-        if self._search_until_ms is not None and not shares_rate:
-            self._walk_bytes = QUIET_WALK_BYTES
         try:
-            return self._look()
+            return self._look(shares_rate)
         except PositionRefusedError:
             # A moment may lie ahead of AWS's clock for a while; a record that AWS does not know
             # will not come back.
@@ -153,11 +149,12 @@ class ShardProbe:
             self._iterator = None
             return Outcome.UNANSWERED
 
-    def _look(self) -> Outcome:
+    def _look(self, shares_rate: bool) -> Outcome:
         if self._leap_first:
             self._leap_first = self._leap()
             return Outcome.MORE
-        return self._walk()
+        is_quiet = self._search_until_ms is not None and not shares_rate
+        return self._walk(QUIET_WALK_BYTES if is_quiet else WALK_BYTES)
 
     def interval_s(self, poll_interval_s: float) -> float:
         """Return the time to the next poll: longer where one record fills a walk."""
@@ -167,8 +164,8 @@ class ShardProbe:
 
     # Walk
 
-    def _walk(self) -> Outcome:
-        limit = max(1, min(LARGEST_LIMIT, int(self._walk_bytes / self._record_bytes)))
+    def _walk(self, most_bytes: int) -> Outcome:
+        limit = max(1, min(LARGEST_LIMIT, int(most_bytes / self._record_bytes)))
         asked_ms = self._api.now_ms()
         page, is_iterator_new = self._page_behind_bound(limit)
         self.millis_behind_latest = page.millis_behind_latest

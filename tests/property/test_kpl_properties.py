@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kinesis_source.aws.api import Page
 from kinesis_source.records.batches import BatchBuilder
 from kinesis_source.records.kpl import deaggregate, has_aggregates
 from kinesis_source.records.schema import Content, OutputColumn
@@ -80,22 +81,15 @@ def encode(records: list[tuple[str, bytes]], shape: Shape = PLAIN) -> bytes:
     return MAGIC + body + hashlib.md5(body, usedforsecurity=False).digest()
 
 
-@dataclass(frozen=True)
-class Records:
-    sequence_numbers: list[str]
-    partition_keys: list[str]
-    arrival_ms: list[int]
-    data: list[bytes]
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(map(len, self.data)) + sum(map(len, self.partition_keys))
-
-
-def page_of(data: list[bytes]) -> Records:
+def page_of(data: list[bytes]) -> Page:
     count = range(len(data))
-    return Records(
-        [str(7 * i) for i in count], [f"key-{i}" for i in count], [1_000 - i for i in count], data
+    return Page(
+        [str(7 * i) for i in count],
+        [f"key-{i}" for i in count],
+        [1_000 - i for i in count],
+        data,
+        next_iterator=None,
+        millis_behind_latest=0,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 import pyarrow as pa
 import pytest
 
+from kinesis_source.aws.api import Page
 from kinesis_source.records.batches import MAX_BATCH_BYTES, MAX_BATCH_ROWS, BatchBuilder
 from kinesis_source.records.schema import Content, OutputColumn
 
@@ -20,29 +20,22 @@ AGGREGATE = b"\xf3\x89\x9a\xc2" + _BODY + hashlib.md5(_BODY, usedforsecurity=Fal
 EMPTY_AGGREGATE = b"\xf3\x89\x9a\xc2" + hashlib.md5(b"", usedforsecurity=False).digest()
 
 
-@dataclass
-class Records:
-    """Records numbered 100, 101, ..., keys k0, k1, ..., one second apart."""
-
-    data: list[bytes]
-    sequence_numbers: list[str] = field(init=False)
-    partition_keys: list[str] = field(init=False)
-    arrival_ms: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        count = range(len(self.data))
-        self.sequence_numbers = [str(100 + i) for i in count]
-        self.partition_keys = [f"k{i}" for i in count]
-        self.arrival_ms = [1_700_000_000_123 + 1_000 * i for i in count]
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(map(len, self.data + self.partition_keys))
+def page_of(data: list[bytes]) -> Page:
+    """Return records numbered 100, 101, ..., keys k0, k1, ..., one second apart."""
+    count = range(len(data))
+    return Page(
+        [str(100 + i) for i in count],
+        [f"k{i}" for i in count],
+        [1_700_000_000_123 + 1_000 * i for i in count],
+        data,
+        next_iterator=None,
+        millis_behind_latest=0,
+    )
 
 
 def build(data, *, columns=WHOLE, deaggregate=True, **limits):
     builder = BatchBuilder(columns, "clicks", deaggregate=deaggregate, **limits)
-    batches = list(builder.batches(SHARD, Records(data)))
+    batches = list(builder.batches(SHARD, page_of(data)))
     for batch in batches:
         batch.validate(full=True)
         assert batch.schema.equals(builder.schema)
@@ -177,8 +170,8 @@ def test_repeated_long_key_of_an_aggregate_is_cut_by_bytes():
 
 def test_builder_serves_many_shards():
     builder = BatchBuilder(WHOLE, "clicks", deaggregate=True)
-    first = next(builder.batches("shardId-1", Records([b"a"])))
-    second = next(builder.batches("shardId-2", Records([b"b"])))
+    first = next(builder.batches("shardId-1", page_of([b"a"])))
+    second = next(builder.batches("shardId-2", page_of([b"b"])))
     assert [batch.to_pylist()[0]["shardId"] for batch in (first, second)] == [
         "shardId-1",
         "shardId-2",
