@@ -14,8 +14,8 @@ from pyspark.sql.datasource import DataSource, DataSourceStreamReader
 
 from kinesis_source.errors import OptionError
 from kinesis_source.options.parse import parse_options
-from kinesis_source.read.stream import KinesisStreamReader
 from kinesis_source.records.schema import resolve_columns, spark_schema
+from kinesis_source.spark.stream import KinesisStreamReader
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql.datasource import InputPartition
     from typing_extensions import Self
 
-    from kinesis_source.read.stream import KinesisStreamReader
+    from kinesis_source.spark.stream import KinesisStreamReader
 
 __all__ = [
     "MIB",

@@ -28,7 +28,7 @@ from kinesis_source.aws.access import check_access
 from kinesis_source.aws.client import BotoStreamApi
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.options.parse import parse_options
-from kinesis_source.read.micro_batches import MicroBatchPlanner
+from kinesis_source.plan.micro_batches import MicroBatchPlanner
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

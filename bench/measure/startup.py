@@ -41,7 +41,7 @@ RECORDS: Final = 30
 """No more than the driver's first look shows, so that all are in the first batch."""
 _LOOK_UP_WORKER: Final = "import pyspark.sql.worker.lookup_data_sources"
 _IMPORTS: Final = {
-    "worker": "import kinesis_source.read.stream",
+    "worker": "import kinesis_source.spark.stream",
     "spark": "import pyspark.sql.datasource, pyarrow",
     "look-up": f"{_LOOK_UP_WORKER}, {LOOK_UP}",
     "look-up without": _LOOK_UP_WORKER,
@@ -89,7 +89,7 @@ def _import_figures(repeats: int) -> list[Figure]:
     ]
     note = f"{repeats} fresh processes, -X importtime"
     return [
-        figure_of("import of kinesis_source.read.stream", found["worker"], "s", note=note),
+        figure_of("import of kinesis_source.spark.stream", found["worker"], "s", note=note),
         figure_of("import of pyspark.sql.datasource and pyarrow alone", found["spark"], "s"),
         figure_of("the source's own part of it", own, "s", note="difference, turn by turn"),
         figure_of("import of boto3", found["boto3"], "s", note="for comparison"),

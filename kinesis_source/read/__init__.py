@@ -1,1 +1,1 @@
-"""Spark reads: planning on the driver, reading on the executors."""
+"""Executors: the records of the ranges that the driver planned."""

@@ -18,8 +18,8 @@ from collections import deque
 from weakref import WeakKeyDictionary
 
 from kinesis_source.aws.api import Page, StreamApi
+from kinesis_source.cursor.density import density_of
 from kinesis_source.model.ranges import Density
-from kinesis_source.read.density import density_of
 
 __all__ = ["LARGEST_PAGE", "ShardPace", "pace_of"]
 

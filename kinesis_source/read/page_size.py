@@ -8,9 +8,9 @@ little behind the range's end, by the shard's density and by what AWS lets into 
 from __future__ import annotations
 
 from kinesis_source.aws.api import Page
+from kinesis_source.cursor.density import rate_of
 from kinesis_source.model.positions import AfterRecord, AtTimestamp, Position
 from kinesis_source.model.ranges import ShardRange
-from kinesis_source.read.density import rate_of
 from kinesis_source.read.memory import LARGEST_PAGE_BYTES
 from kinesis_source.read.pacing import LARGEST_PAGE, ShardPace
 

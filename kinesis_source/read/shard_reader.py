@@ -2,7 +2,7 @@
 
 Stops at the range's end by sequence number, never by time; at a closed shard's end only where AWS
 shows that nothing is left. Resumes after the last record READ when an iterator has expired. Neither
-threads nor Spark here: see read/reader.py for several shards side by side.
+threads nor Spark here: see read/task.py for several shards side by side.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from kinesis_source.aws.api import (
     PositionRefusedError,
     StreamApi,
 )
+from kinesis_source.cursor.naming import name_position
+from kinesis_source.cursor.trimming import TrimGuard
 from kinesis_source.errors import ServiceError, StreamError
 from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, Position
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
-from kinesis_source.read.naming import name_position
 from kinesis_source.read.pacing import pace_of
 from kinesis_source.read.page_size import PageSize
-from kinesis_source.read.trimming import TrimGuard
 
 __all__ = ["ShardReader"]
 

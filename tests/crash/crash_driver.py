@@ -83,7 +83,7 @@ class Driver:
 
     def where(self) -> None:
         def place(_: int) -> tuple[int, str]:
-            import kinesis_source.read.stream as imported
+            import kinesis_source.spark.stream as imported
 
             time.sleep(0.3)  # or one worker takes all tasks
             return os.getpid(), str(imported.__file__)

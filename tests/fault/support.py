@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from kinesis_source.aws.client import stream_api
 from kinesis_source.datasource import KinesisDataSource
 from kinesis_source.emulator import Emulator, StreamHandle
-from kinesis_source.read.stream import KinesisStreamReader
 from kinesis_source.records.schema import spark_schema
+from kinesis_source.spark.stream import KinesisStreamReader
 
 __all__ = [
     "Query",

@@ -19,8 +19,8 @@ from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.model.positions import END, TRIM_HORIZON, AfterRecord, Position
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
-from kinesis_source.read.micro_batches import MicroBatchPlanner
-from kinesis_source.read.planner import plan_ranges
+from kinesis_source.plan.batch_rules import plan_ranges
+from kinesis_source.plan.micro_batches import MicroBatchPlanner
 from kinesis_source.read.shard_reader import ShardReader
 
 __all__ = ["STREAM", "Engine", "settings_for"]

@@ -14,7 +14,7 @@ from test_planning_properties import EVENTS, HISTORIES, make_world, nastiness
 
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.model.positions import TRIM_HORIZON
-from kinesis_source.read.admission import deal_shares
+from kinesis_source.plan.admission import deal_shares
 
 SHARDS = 6
 MINUTES = 30

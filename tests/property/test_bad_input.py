@@ -22,11 +22,11 @@ from kinesis_source.datasource import KinesisDataSource
 from kinesis_source.errors import KinesisSourceError, OptionError, StreamError
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.options.parse import parse_options
-from kinesis_source.read import micro_batches
-from kinesis_source.read.micro_batches import MicroBatchPlanner
-from kinesis_source.read.planner import plan_ranges
-from kinesis_source.read.stream import KinesisStreamReader
+from kinesis_source.plan import micro_batches
+from kinesis_source.plan.batch_rules import plan_ranges
+from kinesis_source.plan.micro_batches import MicroBatchPlanner
 from kinesis_source.records.schema import resolve_columns
+from kinesis_source.spark.stream import KinesisStreamReader
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -17,8 +17,8 @@ from simulated_stream import SerialExecutor, SimulatedStream
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.model.positions import TRIM_HORIZON
 from kinesis_source.options.settings import LATEST
-from kinesis_source.read import micro_batches
-from kinesis_source.read.probe import Outcome, ShardProbe
+from kinesis_source.plan import micro_batches
+from kinesis_source.plan.probe import Outcome, ShardProbe
 
 SHARD = "shardId-000000000000"
 

@@ -17,7 +17,7 @@ from simulated_stream import Nastiness, SerialExecutor, SimulatedShard, Simulate
 
 from kinesis_source.model.positions import TRIM_HORIZON, AtTimestamp
 from kinesis_source.options.settings import LATEST
-from kinesis_source.read import micro_batches
+from kinesis_source.plan import micro_batches
 
 HISTORIES = settings(
     derandomize=True,

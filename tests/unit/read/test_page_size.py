@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kinesis_source.aws.api import Page
+from kinesis_source.cursor.density import density_of
 from kinesis_source.model.positions import END, TRIM_HORIZON, AfterRecord, AtTimestamp
 from kinesis_source.model.ranges import Density, ShardRange
-from kinesis_source.read.density import density_of
 from kinesis_source.read.pacing import ShardPace
 from kinesis_source.read.page_size import PageSize
 

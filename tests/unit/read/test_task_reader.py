@@ -9,8 +9,7 @@ from kinesis_source.errors import ServiceError
 from kinesis_source.model.positions import END, TRIM_HORIZON, AfterRecord
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
-from kinesis_source.read import reader
-from kinesis_source.read.reader import read_ranges
+from kinesis_source.read.task import read_ranges
 from kinesis_source.records.schema import Content, OutputColumn
 
 SETTINGS = ReadSettings((StreamSettings("s", "s"),))
@@ -96,7 +95,7 @@ def test_a_task_runs_at_most_two_batches_ahead_of_spark() -> None:
 
 def test_ranges_that_end_with_an_empty_page_leave_the_others_their_memory(monkeypatch) -> None:
     """As closed shards do: their end is a page without records, and its memory is free again."""
-    monkeypatch.setattr(reader, "TASK_BYTES", 1)  # one page at a time
+    monkeypatch.setattr(task, "TASK_BYTES", 1)  # one page at a time
     ends = page(more=False, children=("child",))
     shards = [f"shard{n}" for n in range(5)]
     api = ScriptedApi(**{shard: [page(1), ends] for shard in shards})

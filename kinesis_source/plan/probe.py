@@ -25,6 +25,7 @@ from kinesis_source.aws.api import (
     PositionRefusedError,
     StreamApi,
 )
+from kinesis_source.cursor.density import density_of
 from kinesis_source.errors import StreamError
 from kinesis_source.model.positions import (
     END,
@@ -38,7 +39,6 @@ from kinesis_source.model.positions import (
 )
 from kinesis_source.model.ranges import Density
 from kinesis_source.options.settings import StreamSettings
-from kinesis_source.read.density import density_of
 
 __all__ = ["LARGEST_INTERVAL_S", "Outcome", "ShardProbe"]
 

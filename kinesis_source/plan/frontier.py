@@ -3,7 +3,7 @@
 Holds the only state that planning has besides Spark's offsets, all of it a cache: the last listing
 of the shards and one probe per shard that is being read. A new process needs the offset alone.
 Polls of many shards run side by side, in the planner's own thread (:meth:`StreamFrontier.poll`) or
-in a poller's (read/poller.py); what they learn can be asked for at any time without a call. It
+in a poller's (plan/poller.py); what they learn can be asked for at any time without a call. It
 never decides what a batch reads; see the planner.
 """
 
@@ -19,8 +19,8 @@ from kinesis_source.model.positions import END, LOST, OldestSince, Position, is_
 from kinesis_source.model.ranges import Density
 from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import ReadSettings, StreamSettings
-from kinesis_source.read.listing import ShardListing
-from kinesis_source.read.probe import NOTE_EVERY_MS, Outcome, ShardProbe
+from kinesis_source.plan.listing import ShardListing
+from kinesis_source.plan.probe import NOTE_EVERY_MS, Outcome, ShardProbe
 
 __all__ = ["StreamFrontier"]
 

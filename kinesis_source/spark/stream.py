@@ -21,9 +21,9 @@ from kinesis_source.errors import OptionError
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import SourceSettings
-from kinesis_source.read.micro_batches import MicroBatchPlanner
-from kinesis_source.read.planner import group_ranges, plan_ranges
-from kinesis_source.read.reader import read_ranges
+from kinesis_source.plan.batch_rules import group_ranges, plan_ranges
+from kinesis_source.plan.micro_batches import MicroBatchPlanner
+from kinesis_source.read.task import read_ranges
 from kinesis_source.records.schema import OutputColumn
 
 __all__ = ["KinesisInputPartition", "KinesisStreamReader"]

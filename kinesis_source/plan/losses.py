@@ -1,7 +1,7 @@
 """Losses that planning sees, on the driver: shards that vanished, streams that are others now.
 
 Raises, or logs where the user wants to go on (``failOnDataLoss=false``). What the executors see is
-in read/trimming.py.
+in cursor/trimming.py.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from kinesis_source.cursor.naming import name_position, name_time
 from kinesis_source.errors import DataLossError
 from kinesis_source.model.offsets import StreamPosition
 from kinesis_source.model.positions import TRIM_HORIZON, Position
 from kinesis_source.options.settings import StreamSettings
-from kinesis_source.read.naming import name_position, name_time
 
 __all__ = ["report_lost", "report_recreated"]
 

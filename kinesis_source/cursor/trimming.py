@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 
 from kinesis_source.aws.api import Page, StreamApi
+from kinesis_source.cursor.naming import name_position, name_time
 from kinesis_source.errors import DataLossError
 from kinesis_source.model.positions import (
     AfterRecord,
@@ -19,7 +20,6 @@ from kinesis_source.model.positions import (
 )
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import StreamSettings
-from kinesis_source.read.naming import name_position, name_time
 
 __all__ = ["TrimGuard"]
 

@@ -2,7 +2,7 @@
 
 Lives in the one process that Spark starts for a query's planning. Brings together the frontier's
 facts and the planner's decisions; knows the order of Spark's calls, not their signatures (those are
-in read/stream.py). In and out: StreamOffset values.
+in spark/stream.py). In and out: StreamOffset values.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import TRIM_HORIZON
 from kinesis_source.model.ranges import Density
 from kinesis_source.options.settings import InitialPosition, ReadSettings, StreamSettings
-from kinesis_source.read.admission import Admission, Budget
-from kinesis_source.read.frontier import StreamFrontier
-from kinesis_source.read.losses import report_lost, report_recreated
-from kinesis_source.read.planner import (
+from kinesis_source.plan.admission import Admission, Budget
+from kinesis_source.plan.batch_rules import (
     awaits_children,
     orphaned_shards,
     plan_end,
     readable_shards,
 )
-from kinesis_source.read.poller import Poller
-from kinesis_source.read.start import resolve_start
+from kinesis_source.plan.frontier import StreamFrontier
+from kinesis_source.plan.losses import report_lost, report_recreated
+from kinesis_source.plan.poller import Poller
+from kinesis_source.plan.start import resolve_start
 
 __all__ = ["MicroBatchPlanner"]
 
@@ -39,7 +39,7 @@ STALL_S = 300.0
 """AvailableNow without any progress for this long is an error, not a wait."""
 SEARCH_INTERVALS = 3
 """Poll intervals that a batch is looked for while it is open whether there is more: a poll may show
-that without moving (read/probe.py), the one after it moves. Spark's processAllAvailable() takes an
+that without moving (plan/probe.py), the one after it moves. Spark's processAllAvailable() takes an
 unchanged offset as proof that all is read."""
 FIRST_ROUND_S = 30.0
 """How long a batch waits for all shards where nothing recent is known of them."""

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from kinesis_source.read.poll_slots import LEAST_SLOTS, MOST_SLOTS, PollSlots
-from kinesis_source.read.poller import Poller
+from kinesis_source.plan.poll_slots import LEAST_SLOTS, MOST_SLOTS, PollSlots
+from kinesis_source.plan.poller import Poller
 
 JOIN_S = 30.0
 

@@ -9,8 +9,8 @@ from kinesis_source.errors import DataLossError, OffsetError, OptionError, Strea
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, AtTimestamp
 from kinesis_source.options.settings import LATEST
-from kinesis_source.read import micro_batches
-from kinesis_source.read.planner import plan_ranges
+from kinesis_source.plan import micro_batches
+from kinesis_source.plan.batch_rules import plan_ranges
 
 SHARD = "shardId-000000000000"
 

@@ -12,7 +12,7 @@ from kinesis_source.model.offsets import StreamPosition
 from kinesis_source.model.positions import AtTimestamp, with_completeness
 from kinesis_source.model.shards import Shard
 from kinesis_source.options.settings import LATEST, InitialPosition, StreamSettings
-from kinesis_source.read.listing import ShardListing
+from kinesis_source.plan.listing import ShardListing
 
 __all__ = ["resolve_start"]
 

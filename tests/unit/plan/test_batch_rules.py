@@ -15,7 +15,7 @@ from kinesis_source.model.positions import (
 )
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.model.shards import Lineage, Shard
-from kinesis_source.read.planner import (
+from kinesis_source.plan.batch_rules import (
     awaits_children,
     group_ranges,
     plan_end,

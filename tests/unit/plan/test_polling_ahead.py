@@ -21,9 +21,9 @@ from kinesis_source.options.settings import (
     ReadSettings,
     StreamSettings,
 )
-from kinesis_source.read import poller
-from kinesis_source.read.frontier import StreamFrontier
-from kinesis_source.read.micro_batches import MicroBatchPlanner
+from kinesis_source.plan import poller
+from kinesis_source.plan.frontier import StreamFrontier
+from kinesis_source.plan.micro_batches import MicroBatchPlanner
 
 CLICKS = StreamSettings.from_key("clicks")
 FIRST, SECOND = "shardId-000000000000", "shardId-000000000001"

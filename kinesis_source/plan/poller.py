@@ -16,9 +16,9 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from kinesis_source.read.frontier import StreamFrontier
-from kinesis_source.read.poll_slots import MOST_SLOTS, PollSlots
-from kinesis_source.read.probe import ShardProbe
+from kinesis_source.plan.frontier import StreamFrontier
+from kinesis_source.plan.poll_slots import MOST_SLOTS, PollSlots
+from kinesis_source.plan.probe import ShardProbe
 
 __all__ = ["Poller"]
 

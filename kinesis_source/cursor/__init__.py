@@ -1,0 +1,1 @@
+"""One shard's records from a position on: what driver and executors do alike."""

@@ -1,0 +1,1 @@
+"""Spark's protocols, thin: they decide nothing."""
