@@ -95,7 +95,7 @@ def test_a_task_runs_at_most_two_batches_ahead_of_spark() -> None:
 
 def test_ranges_that_end_with_an_empty_page_leave_the_others_their_memory(monkeypatch) -> None:
     """As closed shards do: their end is a page without records, and its memory is free again."""
-    monkeypatch.setattr(task, "TASK_BYTES", 1)  # one page at a time
+    monkeypatch.setattr(task_module, "TASK_BYTES", 1)  # one page at a time
     ends = page(more=False, children=("child",))
     shards = [f"shard{n}" for n in range(5)]
     api = ScriptedApi(**{shard: [page(1), ends] for shard in shards})
