@@ -9,6 +9,7 @@ from kinesis_source.errors import ServiceError
 from kinesis_source.model.positions import END, TRIM_HORIZON, AfterRecord
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read import task as task_module
 from kinesis_source.read.task import read_ranges
 from kinesis_source.records.schema import Content, OutputColumn
 
