@@ -273,7 +273,7 @@ def position_to_json(position: Position) -> Any:
 
 def record_to_json(name: str, record: AfterRecord | FromRecord) -> dict[str, Any]:
     """Return the form of a record's place, its number under ``name``."""
-    return {name: record.sequence_number, "arrival": record.arrival_ms}
+    return dict(sorted({name: record.sequence_number, "arrival": record.arrival_ms}.items()))
 
 
 def position_from_json(value: Any) -> Position:

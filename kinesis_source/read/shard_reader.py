@@ -22,7 +22,7 @@ from kinesis_source.cursor.losses import Loss, LossPolicy
 from kinesis_source.cursor.naming import name_position
 from kinesis_source.cursor.shard_cursor import ShardCursor, records_between
 from kinesis_source.errors import ServiceError, StreamError
-from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, FromRecord
+from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, FromRecord, Position
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.doubts import Doubt, Doubts
@@ -103,6 +103,7 @@ class ShardReader:
         self._losses = LossPolicy(fails=settings.fail_on_data_loss)
         self._doubts = Doubts()
         self._hindrance = "pages without records"
+        self._reached: Position | FromRecord = shard_range.start
         self._is_over = False
         self._asked_s = 0.0
         self._fruitless = 0
@@ -125,10 +126,11 @@ class ShardReader:
         """
         limit = self._size.first()
         while not self._is_over:
+            waited_s = self._wait_for_leave()
             if self._before_page is not None:
                 self._before_page(self._size.page_bytes(limit))
             # What a consumer takes its time for, and the wait for memory, is no stall.
-            began_s = self._monotonic()
+            began_s = self._monotonic() - waited_s
             page = self._next_page(limit)
             records = self._take(page) if page is not None else None
             if records is not None and len(records):
@@ -149,7 +151,6 @@ class ShardReader:
 
     def _next_page(self, limit: int) -> Page | None:
         """Ask for a page; None if there was no answer of use."""
-        self._wait_for_leave()
         cursor = self._cursor
         is_new = self._check.pending is None
         again = self._check.begins(cursor.position, has_iterator=cursor.has_iterator)
@@ -185,6 +186,7 @@ class ShardReader:
         records = records_between(page, self._last, self._end)
         if len(records):
             self._last = int(records.sequence_numbers[-1])
+            self._reached = AfterRecord(records.sequence_numbers[-1], records.arrival_ms[-1])
             self._doubts.clear()
         self._is_over = self._is_done(page)
         if not self._is_over:
@@ -309,14 +311,17 @@ class ShardReader:
 
     @property
     def _place(self) -> str:
-        return name_position(self._cursor.position)
+        return name_position(self._reached)
 
-    def _wait_for_leave(self) -> None:
+    def _wait_for_leave(self) -> float:
+        """Wait until the shard may be asked; return for how long."""
+        began_s = self._monotonic()
         wait_s = 1.0
         while wait_s > 0:
             wait_s = self._pace.claim(self._monotonic(), self._settings.max_fetch_bytes_per_s)
             # Also when nothing is left to wait: a task that was stopped ends here.
             self._sleep(wait_s)
+        return self._monotonic() - began_s
 
     def _check_stall(self) -> None:
         if self._asked_s > STALL_S:
