@@ -162,8 +162,8 @@ class StreamFrontier:
                 self.listing.ask_for_another()  # children are wanted
         if finding.outcome is Outcome.IN_FUTURE:
             self._warn_of_future(shard, now_s)
-        if finding.error is not None and shard.is_given_up(finding.error, now_s, self._budget_s):
-            raise finding.error
+        if (error := shard.given_up(now_s, self._budget_s)) is not None:
+            raise error
 
     def give_up(self, shard: FollowedShard) -> None:
         """Let a shard be polled again that was not settled."""
@@ -202,8 +202,10 @@ class StreamFrontier:
             )
 
     def _pause_s(self, shard: FollowedShard, finding: Finding) -> float:
-        if shard.failures:
-            return shard.delay_s
+        if shard.failing_since_s is not None:
+            # A budget that ends shows at its end.
+            left_s = shard.failing_since_s + self._budget_s - self._runtime.monotonic()
+            return max(0.1, min(shard.delay_s, left_s))
         if self._not_after_ms is not None:
             return CATCH_UP_INTERVAL_S
         poll_s = self._settings.poll_interval_ms / 1000

@@ -151,11 +151,11 @@ class ShardReader:
 
     def _next_page(self, limit: int) -> Page | None:
         """Ask for a page; None if there was no answer of use."""
-        cursor = self._cursor
-        is_new = self._check.pending is None
-        again = self._check.begins(cursor.position, has_iterator=cursor.has_iterator)
+        cursor, position = self._cursor, self._cursor.position
+        has_iterator, is_new = cursor.has_iterator, self._check.pending is None
+        again = self._check.begins(position, has_iterator=has_iterator)
         if again and is_new:
-            cursor.seek(cursor.position)
+            cursor.seek(position)
         # The record that is asked for once more must not be all that the page has room for.
         limit = min(limit + 1, self._settings.max_records_per_fetch) if again else limit
         began_s = self._monotonic()
@@ -175,6 +175,10 @@ class ShardReader:
         self._hindrance = "pages without records"
         rate = self._settings.max_fetch_bytes_per_s
         self._pace.note(page, began_s, self._monotonic(), rate)
+        if not again and self._check.begins(position, has_iterator=has_iterator):
+            # The reply told the time: a machine that slept did not know how late it is.
+            cursor.seek(position)
+            return None
         return page
 
     def _take(self, page: Page) -> Page:
