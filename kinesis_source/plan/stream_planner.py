@@ -159,6 +159,10 @@ class StreamPlanner:
         bounds = frontier.bounds(readable)
         return StreamPlan(self._stream, start, lineage, readable, bounds, frontier.firsts, resets)
 
+    def metrics(self) -> dict[str, int]:
+        """Return numbers for Spark's progress report. No I/O."""
+        return {**self._frontier.metrics(), "numDataLosses": self._losses.count}
+
     def _readable(self, start: StreamPosition, lineage: Lineage) -> dict[str, Position]:
         return readable_shards(start.shards, lineage, self._api.now_ms())
 
