@@ -135,4 +135,6 @@ class FollowedShard:
         self.failing_since_s = now_s  # a query that goes on all the same begins anew
         tries = f"asked again and again: {self.failures} tries in {now_s - since_s:.1f} s"
         problem = f"{error.problem.removesuffix('.')}; {tries}."
-        return type(error)(error.code, problem, error.hint)
+        counted = type(error)(error.code, problem, error.hint)
+        counted.is_worth_repeating = error.is_worth_repeating
+        return counted

@@ -176,6 +176,13 @@ class StreamFrontier:
             if shard_id in self._shards:
                 self._shards[shard_id].note_failure(self._runtime.monotonic())
 
+    def forget_failures(self) -> None:
+        """Begin with new budgets: nobody asked for a while, nor did the calls go on."""
+        self.facts.forget_failures()
+        with self._lock:
+            for shard in self._shards.values():
+                shard.failures, shard.failing_since_s = 0, None
+
     def _note_claims(
         self, shard: FollowedShard, finding: Finding, asked_s: float, now_s: float, now_ms: int
     ) -> None:
