@@ -292,14 +292,18 @@ class BotoStreamApi:
                 lambda: call(connection), self.identity.renew, lambda: self._has_answered
             )
         except CallFailedError as failed:
-            error = failed.error
-            if mapped is not None and error_code(error) in mapped:
-                raise mapped[error_code(error)](error) from error
-            facts = self._facts(operation, stream, shard_id)
-            access_key = self.identity.masked_access_key()
-            raise explain(failed, facts, access_key) from quotable_cause(error)
-        self._has_answered = True
-        return result
+            cause = quotable_cause(failed.error)
+            code = error_code(failed.error)
+            if mapped is not None and code in mapped:
+                failure = mapped[code](failed.error)
+            else:
+                facts = self._facts(operation, stream, shard_id)
+                failure = explain(failed, facts, self.identity.masked_access_key())
+        else:
+            self._has_answered = True
+            return result
+        # Here, where neither botocore's words nor its frames are left: they may hold a secret.
+        raise failure from cause
 
     def _facts(
         self, operation: str, stream: StreamSettings | None, shard_id: str | None
