@@ -22,7 +22,7 @@ from kinesis_source.aws.keys import FrozenKeys, KeyCheck
 from kinesis_source.aws.process import BoundedProcess
 from kinesis_source.aws.renewal import Lease
 from kinesis_source.aws.retry import CallFailedError, RetryPolicy
-from kinesis_source.aws.user_settings import new_session, unusable
+from kinesis_source.aws.user_settings import new_session, unreadable_variable, unusable
 from kinesis_source.errors import CredentialError
 
 __all__ = ["CredentialChain"]
@@ -171,7 +171,7 @@ def _resolver(session: Any) -> Any:
         return session.get_component("credential_provider")
     # botocore reads numbers of the environment here.
     except (boto.BotoCoreError, ValueError, TypeError) as error:
-        failure = unusable(error)
+        failure = unusable(error, unreadable_variable(session))
     raise failure
 
 
@@ -190,6 +190,8 @@ def _leave_unattended(resolver: Any, timeout_s: float) -> None:
     for provider in bounded(resolver.providers):
         if str(provider.METHOD) == "assume-role":
             provider._prompter = _refuse_prompt
+            # The environment again, for credential_source.
+            bounded(provider._credential_sourcer._providers)
             builder = provider._profile_provider_builder
             # Of a source_profile: made when it is looked at.
             of_profile = builder.providers
@@ -242,7 +244,7 @@ def _call_failure(failed: CallFailedError, place: str) -> CredentialError:
             "Check the role, its trust policy and the token that botocore's configuration names.",
         )
     if isinstance(error, _SETTING_ERRORS):
-        return unusable(error)
+        return unusable(error, place)
     detail = aws_text(error) if _is_quotable(error) else type(error).__name__
     return CredentialError(
         "CREDENTIAL_NOT_FOUND",

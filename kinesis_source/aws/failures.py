@@ -246,8 +246,8 @@ def _endpoint_failure(failed: CallFailedError, facts: CallFacts, what: str) -> S
     return ServiceError(
         "SERVICE_ENDPOINT",
         f"No Kinesis was reached at {redact(facts.endpoint)} for {facts.target} ({what}): {said}.",
-        "Check region and endpointUrl, and that DNS, routes, proxy and certificates allow this "
-        "machine to reach it.",
+        "Check region and endpointUrl, and that DNS, routes, proxy and certificates "
+        "(AWS_CA_BUNDLE) allow this machine to reach it.",
     )
 
 

@@ -38,12 +38,14 @@ _SECRET_VARIABLES: Final = re.compile(
 _NAMES: Final = (
     r"(?:aws[-_]?)?(?:secret[-_]?(?:access[-_]?)?key|(?:session|security|access|refresh|bearer"
     r"|identity|authorization|auth)[-_]?token|x-amz-security-token|token[-_]?code|client[-_]?secret"
-    r"|dpop[-_]?key|password|authorization|token)"
+    r"|dpop[-_]?key|password|authorization)"
 )
 # What secrets look like, whoever brought them. The first group stays.
 _SHAPES: Final = (
     # name: value, "name": "value", name=value, <name>value
     re.compile(rf"(\b{_NAMES}\\*[\"']?\s*[=:>]\s*b?\\*[\"']?)[^\s\"'<>,;&}}\\]+", re.IGNORECASE),
+    # The bare word, which sentences have too, only where it clearly names a value.
+    re.compile(r"(\btoken(?:\\*[\"']\s*:|=|>)\s*b?\\*[\"']?)[^\s\"'<>,;&}\\]+", re.IGNORECASE),
     re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s@]+(?=@)", re.IGNORECASE),  # user:password@host
     re.compile(r"()\beyJ[\w-]+\.[\w-]+\.?[\w-]*"),  # a JSON Web Token
     # A secret access key: 40 characters of base64 that are no hexadecimal digest.

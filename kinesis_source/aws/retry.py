@@ -237,7 +237,9 @@ def _message(error: boto.ClientError) -> str:
 
 def _is_lasting_tls_failure(error: Exception) -> bool:
     text = str(error).upper()
-    return "CERTIFICATE" in text or "WRONG_VERSION_NUMBER" in text or "HOSTNAME" in text
+    # The last is a bundle of certificates that is not there.
+    lasting = ("CERTIFICATE", "WRONG_VERSION_NUMBER", "HOSTNAME", "NO SUCH FILE")
+    return any(words in text for words in lasting)
 
 
 @dataclass(frozen=True)

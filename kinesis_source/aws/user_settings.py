@@ -20,7 +20,15 @@ from botocore.loaders import Loader
 from kinesis_source.aws.failures import aws_text
 from kinesis_source.errors import CredentialError
 
-__all__ = ["FIXED", "HONOURED", "app_id_suffix", "endpoint_choices", "new_session", "unusable"]
+__all__ = [
+    "FIXED",
+    "HONOURED",
+    "app_id_suffix",
+    "endpoint_choices",
+    "new_session",
+    "unreadable_variable",
+    "unusable",
+]
 
 HONOURED: Final = frozenset(
     {
@@ -162,14 +170,32 @@ def app_id_suffix(session: botocore.session.Session) -> str:
     return " app/" + _NO_APP_ID.sub("-", str(app_id).strip())[:_APP_ID_CHARS]
 
 
-def unusable(error: Exception) -> CredentialError:
-    """Return the error for a setting of the machine's that botocore does not take."""
+def unusable(error: Exception, place: str | None = None) -> CredentialError:
+    """Return the error for a setting of the machine's that botocore does not take.
+
+    Parameters
+    ----------
+    error : Exception
+    place : str or None
+        The setting, or the source of credentials that it belongs to, if that is known.
+    """
+    where = f" ({place})" if place is not None else ""
     return CredentialError(
         "CREDENTIAL_SETTINGS",
-        "The AWS settings of this machine (environment variables AWS_..., shared configuration) "
-        f"cannot be used: {aws_text(error)}.",
+        "The AWS settings of this machine, environment variables AWS_... and shared "
+        f"configuration, cannot be used{where}: {aws_text(error)}.",
         "Correct or remove the setting on the driver and on every executor.",
     )
+
+
+def unreadable_variable(session: botocore.session.Session) -> str | None:
+    """Return botocore's name of the first variable whose value cannot be read."""
+    for name in sorted(HONOURED):
+        try:
+            session.get_config_variable(name)
+        except ValueError:
+            return name
+    return None
 
 
 def _unknown_profile(session: botocore.session.Session, profile: str | None) -> CredentialError:
