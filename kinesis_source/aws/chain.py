@@ -32,12 +32,12 @@ _T = TypeVar("_T")
 # botocore's METHOD of a provider, as its place reads in a sentence.
 _PLACES: Final = {
     "env": "the environment (AWS_ACCESS_KEY_ID)",
-    "assume-role": "role_arn of {profile}",
+    "assume-role": "the role_arn of {profile}",
     "assume-role-with-web-identity": "the web identity (AWS_WEB_IDENTITY_TOKEN_FILE or {profile})",
     "sso": "the SSO login of {profile}",
     "login": "the console login of {profile}",
     "shared-credentials-file": "{profile} in the shared credentials file",
-    "custom-process": "credential_process of {profile}",
+    "custom-process": "the credential_process of {profile}",
     "config-file": "{profile} in the shared configuration file",
     "container-role": "the container (AWS_CONTAINER_CREDENTIALS_...)",
     "iam-role": "the instance's metadata service",
