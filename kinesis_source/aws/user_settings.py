@@ -123,8 +123,10 @@ def new_session(profile: str | None, region: str) -> botocore.session.Session:
         ``[CREDENTIAL_SETTINGS]`` if the shared configuration cannot be read.
     """
     session = _Session(profile=profile)
+    # The session's own set_config_variable takes None for "not set", and asks the environment.
+    config_store = session.get_component("config_store")
     for name, value in FIXED.items():
-        session.set_config_variable(name, value)
+        config_store.set_config_variable(name, value)
     session.set_config_variable("region", region)
     session.set_default_client_config(Config(**_CHAIN_CONFIG))
     # Without ~/.aws/models: a model of Kinesis from there would change what is sent and parsed.
