@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import logging
 import os
 import re
@@ -19,7 +18,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
-from urllib.parse import quote, quote_plus
 
 __all__ = ["mask_access_key", "redact", "redacted_library_logs", "remember_secrets"]
 
@@ -31,13 +29,14 @@ _REMEMBERED: Final = 256
 _SHORTEST: Final = 8
 # As much of a secret gives it away where a library cut its text off.
 _PREFIX: Final = 12
+_LONG: Final = 64
 _SECRET_VARIABLES: Final = re.compile(
     r"AWS_(SECRET_ACCESS_KEY|SECRET_KEY|SESSION_TOKEN|SECURITY_TOKEN"
     r"|CONTAINER_AUTHORIZATION_TOKEN|BEARER_TOKEN_\w+)"
 )
 _NAMES: Final = (
     r"(?:aws[-_]?)?(?:secret[-_]?(?:access[-_]?)?key|(?:session|security|access|refresh|bearer"
-    r"|identity|authorization|auth)[-_]?token|x-amz-security-token|token[-_]?code|client[-_]?secret"
+    r"|(?:web[-_]?)?identity|authorization|auth)[-_]?token|x-amz-security-token|token[-_]?code|client[-_]?secret"
     r"|dpop[-_]?key|password|authorization)"
 )
 # What secrets look like, whoever brought them. The first group stays.
@@ -118,27 +117,41 @@ def mask_access_key(access_key: str) -> str:
 
 
 def _pattern(secrets: list[str]) -> re.Pattern[str]:
-    whole = {form for secret in secrets for form in _forms(secret)}
-    parts = [re.escape(form) for form in sorted(whole, key=len, reverse=True)]
-    parts += [
-        rf"{re.escape(form[:_PREFIX])}[^\s\"'<>]*"
-        for form in sorted(whole)
-        if len(form) >= 2 * _PREFIX
-    ]
+    """Return what finds secrets however they are quoted, longer ones first."""
+    parts = []
+    for secret in sorted(secrets, key=len, reverse=True):
+        for text in dict.fromkeys((secret, secret.strip())):
+            if len(text) < _SHORTEST:
+                continue
+            # Compiling a token of 1,000 characters takes longer than all else here, and what comes
+            # behind the beginning of one goes with it.
+            if len(text) <= _LONG or re.search(r"[\s\"'<>]", text):
+                parts.append("".join(map(_quoted, text)))
+            parts.append(re.escape(base64.b64encode(text.encode()).decode()))
+            if len(text) >= 2 * _PREFIX:
+                parts.append("".join(map(_quoted, text[:_PREFIX])) + r"[^\s\"'<>]*")
     return re.compile("|".join(parts) or r"(?!)")
 
 
-def _forms(secret: str) -> set[str]:
-    """Return a secret as texts quote it."""
-    forms = {secret, secret.strip()}
-    for _ in range(2):  # a text that quotes a text that quotes it
-        forms |= {repr(form)[1:-1] for form in forms} | {json.dumps(form)[1:-1] for form in forms}
-    for plain in (secret, secret.strip()):
-        forms |= {quote(plain), quote(plain, safe=""), quote_plus(plain), html.escape(plain)}
-        forms |= {form.replace("%2F", "%2f") for form in (quote(plain, safe=""),)}
-        forms.add(base64.b64encode(plain.encode()).decode())
-        forms.add(" ".join(plain.split()))
-    return {form for form in forms if len(form) >= _SHORTEST}
+def _quoted(character: str) -> str:
+    """Return what finds one character, as it is or as Python, JSON, URLs, forms and XML write it.
+
+    Each character by itself, since texts that quote texts mix these ways.
+    """
+    if character.isalnum() and character.isascii():
+        return character
+    if character == "\\":
+        return r"(?:\\+|%5[Cc])"
+    forms = [re.escape(character), *(f"%{byte:02x}" for byte in character.encode())]
+    forms += [f"%{byte:02X}" for byte in character.encode()]
+    forms += [rf"\\+u{ord(character):04x}", rf"\\+x{ord(character):02x}"]
+    forms += [re.escape(html.escape(character)), rf"&\#0*{ord(character)};"]
+    if character.isspace():
+        # Also where a text was put into one line.
+        return rf"(?:\s|\\+[nrtvf]|\+|{'|'.join(forms)})*"
+    return (
+        rf"\\*(?:{'|'.join(forms)})+" if not character.isascii() else (rf"\\*(?:{'|'.join(forms)})")
+    )
 
 
 _redacting = threading.local()

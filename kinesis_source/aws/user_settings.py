@@ -192,12 +192,15 @@ def unusable(error: Exception, place: str | None = None) -> CredentialError:
 
 def unreadable_variable(session: botocore.session.Session) -> str | None:
     """Return botocore's name of the first variable whose value cannot be read."""
-    for name in sorted(HONOURED):
-        try:
-            session.get_config_variable(name)
-        except ValueError:
-            return name
-    return None
+    return next((name for name in sorted(HONOURED) if not _is_readable(session, name)), None)
+
+
+def _is_readable(session: botocore.session.Session, name: str) -> bool:
+    try:
+        session.get_config_variable(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _unknown_profile(session: botocore.session.Session, profile: str | None) -> CredentialError:

@@ -132,7 +132,7 @@ def test_a_source_of_a_profiles_role_may_have_a_line_break_at_its_end(
 
 
 def test_an_answer_of_sts_that_is_cut_does_not_show_the_session(aws, owner, caplog):
-    """botocore quotes the body that it could not read, secret key and token included."""
+    """The library quotes the body that it could not read, secret key and token included."""
     role = aws.account("222222222222").create_role("reader", trusts=[owner.arn])
     aws.faults.add("cut_body", operation="AssumeRole")
     keys = {"access_key": owner.access_key, "secret_key": Secret(owner.secret_key)}
@@ -161,7 +161,7 @@ def test_an_error_whose_text_quotes_a_secret_is_passed_on_without_it(aws, owner)
 def test_a_profiles_role_whose_sts_answers_nonsense_shows_no_secret_in_any_log(
     aws, owner, monkeypatch, tmp_path, caplog
 ):
-    """botocore itself warns, with the exception, when a renewal fails."""
+    """The library itself warns, with the exception, when a renewal fails."""
     role = aws.account("222222222222").create_role("reader", trusts=[owner.arn])
     aws.faults.add("cut_body", operation="AssumeRole")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", aws.endpoint_url)

@@ -1,4 +1,4 @@
-"""Sources of credentials that ask, hang or answer nonsense: each ends in time, with a code and a name."""
+"""Sources of credentials that ask, hang or answer nonsense: each ends in time, coded and named."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 import types
+from pathlib import Path
 
 import pytest
 
@@ -162,10 +163,10 @@ def test_a_credential_process_that_hangs_is_ended_with_what_it_started(
 
 def is_running(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except FileNotFoundError:
         return False
+    return state.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_credential_process_that_asks_finds_no_input(aws, configure, monkeypatch):
@@ -243,6 +244,8 @@ def test_a_login_at_a_browser_is_not_waited_for(aws, configure, profile, tmp_pat
 
 
 SETTINGS, NOT_FOUND = "CREDENTIAL_SETTINGS", "CREDENTIAL_NOT_FOUND"
+LOOP = f"role_arn = {ROLE}\nsource_profile = q\n[profile q]\nrole_arn = {ROLE}\nsource_profile = p"
+BOTH = f"role_arn = {ROLE}\ncredential_source = Environment\nsource_profile = q"
 PROCESS = "The credential_process of profile 'p'"
 
 
@@ -261,9 +264,9 @@ PROCESS = "The credential_process of profile 'p'"
         (NOT_FOUND, PROCESS, "credential_process = /dev/null"),
         (NOT_FOUND, PROCESS, "credential_process = false"),
         (SETTINGS, "source_profile", f"role_arn = {ROLE}\nsource_profile = nobody"),
-        (SETTINGS, 'already', f"role_arn = {ROLE}\nsource_profile = q\n[profile q]\nrole_arn = {ROLE}\nsource_profile = p"),
+        (SETTINGS, "already", LOOP),
         (SETTINGS, "Moon", f"role_arn = {ROLE}\ncredential_source = Moon"),
-        (SETTINGS, "both", f"role_arn = {ROLE}\ncredential_source = Environment\nsource_profile = q"),
+        (SETTINGS, "both", BOTH),
         (NOT_FOUND, "The role_arn of profile 'p'", f"role_arn = {ROLE}"),
         (SETTINGS, "SSO", "sso_account_id = 222222222222"),
         (SETTINGS, '"nothing"', f"sso_session = nothing\n{SSO}"),
@@ -355,7 +358,7 @@ def test_keys_of_the_options_work_beside_an_sso_profile_that_is_not_complete(aws
 
 
 def test_an_sts_that_trickles_is_given_up(aws, owner):
-    """botocore's time-out is for each read: a byte now and then keeps it waiting for ever."""
+    """The time-out of botocore is for each read: a byte now and then keeps it waiting for ever."""
     aws.faults.add("delay", operation="AssumeRole", delay_s=5)
     keys = {"access_key": owner.access_key, "secret_key": Secret(owner.secret_key)}
     identity = impatient(aws, 0.2, **keys, roles=(RoleSettings(ROLE),))

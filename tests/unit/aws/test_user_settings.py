@@ -1,4 +1,4 @@
-"""The machine's AWS settings: what is fixed has no effect on real calls, what is honoured has one."""
+"""The machine's AWS settings: what is fixed has no effect on calls, what is honoured has one."""
 
 from __future__ import annotations
 
