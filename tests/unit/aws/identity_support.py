@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -65,12 +65,12 @@ def all_shown(error: BaseException) -> str:
     return "\n".join(parts)
 
 
-def printed_by_spark(api: BotoStreamApi, monkeypatch: pytest.MonkeyPatch) -> str:
+def printed_by_spark(failing: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> str:
     """Return what a Spark worker sends of a failed call with SPARK_TRACEBACK_WITH_LOCALS."""
     monkeypatch.setitem(os.environ, "SPARK_TRACEBACK_WITH_LOCALS", "1")
     sent = io.BytesIO()
     try:
-        api.describe(CLICKS)
+        failing()
     except KinesisSourceError as error:
         handle_worker_exception(error, sent, hide_traceback=False)
     return sent.getvalue().decode(errors="replace")

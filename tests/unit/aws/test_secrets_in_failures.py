@@ -14,6 +14,7 @@ import types
 import pytest
 
 from kinesis_source.aws.retry import RetryPolicy
+from kinesis_source.datasource import KinesisDataSource
 from kinesis_source.options.secret import Secret
 from kinesis_source.options.settings import RoleSettings
 from tests.unit.aws.identity_support import (
@@ -212,7 +213,8 @@ def test_spark_shows_no_secret_when_it_prints_the_variables_of_each_frame(
         aws.faults.add("cut_body")
     elif how == "role":
         options["roles"] = (RoleSettings("arn:aws:iam::222222222222:role/nobody"),)
-    printed = printed_by_spark(connect(aws, RetryPolicy(300, base_ms=5), **options), monkeypatch)
+    api = connect(aws, RetryPolicy(300, base_ms=5), **options)
+    printed = printed_by_spark(lambda: api.describe(CLICKS), monkeypatch)
     assert "policy = " in printed or "self = " in printed, "variables are shown"
     for value in (secret or given["SecretAccessKey"], given["SessionToken"]):
         assert value not in printed
@@ -226,7 +228,43 @@ def test_spark_shows_no_secret_of_a_source_whose_keys_are_spoilt(
     given = session_of(aws, owner)
     spoilt = f"{given['SessionToken'][:30]}\n{given['SessionToken'][30:]}"
     options = bring(source, given["AccessKeyId"], given["SecretAccessKey"], spoilt)
-    printed = printed_by_spark(connect(aws, RetryPolicy(300, base_ms=5), **options), monkeypatch)
+    api = connect(aws, RetryPolicy(300, base_ms=5), **options)
+    printed = printed_by_spark(lambda: api.describe(CLICKS), monkeypatch)
     assert "CREDENTIAL_INVALID" in printed
     for value in (given["SecretAccessKey"], spoilt[:30], spoilt[31:60]):
         assert value not in printed
+
+
+class Load:
+    """Makes the source, as Spark does: with options that no variable of a frame here shows."""
+
+    def __init__(self, options: dict[str, str]) -> None:
+        self._options = options
+
+    def __call__(self) -> None:
+        KinesisDataSource(self._options)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pollInterval": "bogus"},
+        {"awsSecretKye": "s3cr3t/of+the/options"},
+        {"awsProfile": "p"},
+        {"awsSessionToken": "s3cr3t of+the/options"},
+        {"initialPosition": "2999-01-01T00:00:00Z"},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_spark_shows_no_secret_when_load_refuses_the_options(monkeypatch, wrong):
+    options = {
+        "streamName": "clicks",
+        "region": "us-east-1",
+        "awsAccessKey": "AKIDEXAMPLE",
+        "awsSecretKey": "s3cr3t/of+the/options",
+        **wrong,
+    }
+    printed = printed_by_spark(Load(options), monkeypatch)
+    assert "[OPTION_" in printed
+    assert "self = " in printed, "variables are shown"
+    assert "s3cr3t" not in printed
