@@ -17,6 +17,7 @@ from kinesis_source.errors import OptionError
 from kinesis_source.options.parse import parse_options
 from kinesis_source.records.schema import resolve_columns, spark_schema
 from kinesis_source.spark.access_check import answer, is_question
+from kinesis_source.spark.importable import reduce_portably
 from kinesis_source.spark.stream import KinesisStreamReader
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class KinesisDataSource(DataSource):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The options hold secrets as plain text; the settings hold all that is needed.
-        return (_restore, (type(self), getattr(self, "settings", None)))
+        return reduce_portably(_restore, (type(self), getattr(self, "settings", None)))
 
 
 def _restore(cls: type[KinesisDataSource], settings: Any) -> KinesisDataSource:
