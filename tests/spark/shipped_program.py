@@ -1,7 +1,7 @@
 """Reads a stream with a package that only came as a zip, in a Spark of its own.
 
-A program, started by test_shipped_package.py: ``shipped_program.py <zip> <options as JSON>``, with a
-Python that does not have the package. Prints how many rows it read, or what the query died of.
+A program, started by test_shipped_package.py: ``shipped_program.py <zip> <options as JSON>``, by
+a Python that does not have the package. Prints how many rows it read, or what the query died of.
 """
 
 from __future__ import annotations
