@@ -57,6 +57,7 @@ class FollowedShard:
     first: FromRecord | None = None
     has_looked: bool = False
     is_exhausted: bool = False
+    is_unwatched: bool = False
     is_unfinished: bool = False
     """Whether the last look left open if there is more."""
     density: Density | None = None
@@ -102,10 +103,11 @@ class FollowedShard:
 
     def take(self, finding: Finding) -> bool:
         """Take in a finding; say whether it changed what is known."""
-        before = (self.bound, self.first, self.has_looked, self.is_exhausted)
+        before = self._known
         self.first = finding.first
         self.has_looked = finding.has_looked
         self.is_exhausted = finding.is_exhausted
+        self.is_unwatched |= finding.is_unwatched
         self.density = finding.density or self.density
         self.millis_behind_latest = finding.millis_behind_latest
         if isinstance(finding.bound, ShardEnd):
@@ -114,7 +116,11 @@ class FollowedShard:
             self.bound = finding.bound
         self.is_unfinished = finding.outcome in (Outcome.MORE, Outcome.UNANSWERED)
         self.is_in_future = finding.outcome is Outcome.IN_FUTURE
-        return before != (self.bound, self.first, self.has_looked, self.is_exhausted)
+        return before != self._known
+
+    @property
+    def _known(self) -> tuple[object, ...]:
+        return self.bound, self.first, self.has_looked, self.is_exhausted, self.is_unwatched
 
     def note_look(self, finding: Finding, now_s: float) -> None:
         """Note how the look went: slow and failing shards wait apart from the others."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS
@@ -258,7 +258,7 @@ class StreamFrontier:
             return now_s - shard.looking_since_s < SLOW_S
         return shard.due_s <= now_s
 
-    def bounds(self, readable: Mapping[str, Position]) -> dict[str, Position]:
+    def bounds(self, readable: Iterable[str]) -> dict[str, Position]:
         """Return how far the followed shards go, as far as is known. No I/O."""
         with self._lock:
             return {
@@ -333,6 +333,20 @@ class StreamFrontier:
             if self._claims.are_any:
                 self.listing.ask_for_another()
         return losses
+
+    @property
+    def unwatched(self) -> set[str]:
+        """Shards behind whose start records may have come, and gone, before anybody looked."""
+        with self._lock:
+            return {shard_id for shard_id, shard in self._shards.items() if shard.is_unwatched}
+
+    def note_said(self, shard_ids: Iterable[str], again: Iterable[str]) -> None:
+        """Note that what may be gone of shards was said; follow some again, from a new position."""
+        with self._lock:
+            for shard_id in shard_ids:
+                self._shards[shard_id].is_unwatched = False
+            for shard_id in again:
+                del self._shards[shard_id]
 
     @property
     def has_claims(self) -> bool:

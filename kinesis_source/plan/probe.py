@@ -104,6 +104,7 @@ class ShardProbe:
         self._read_before = int(getattr(start, "behind", None) or -1)
         self._first: FromRecord | None = None
         self._has_looked = False
+        self._is_unwatched = False
         self._is_exhausted = False
         self._millis_behind_latest: int | None = None
         self._density: Density | None = None
@@ -127,6 +128,7 @@ class ShardProbe:
         KinesisSourceError
             What does not pass by itself: access, credentials, a stream that is gone.
         """
+        self._is_unwatched = False
         if isinstance(self._bound, ShardEnd) or self._is_exhausted:
             return self._finding(Outcome.TIP)
         try:
@@ -171,6 +173,7 @@ class ShardProbe:
             max(1.0, self._record_bytes / WALK_BYTES),
             error,
             self._place,
+            self._is_unwatched,
         )
 
     @property
@@ -196,8 +199,9 @@ class ShardProbe:
         if found:
             self._learn_size(page)
         page = records_between(page, self._read_before, None)
+        if len(page) or page.millis_behind_latest == 0:
+            self._note_answer(page)
         refused = self._advance(page)
-        self._has_looked |= bool(len(page)) or page.millis_behind_latest == 0
         if refused:
             self._is_exhausted = True
             return Outcome.TIP
@@ -215,6 +219,15 @@ class ShardProbe:
         self._unanswered_in_row = 0
         self._look_ahead()
         return Outcome.MORE
+
+    def _note_answer(self, page: Page) -> None:
+        """Take an answer: this is what is behind the bound, or that nothing is.
+
+        Behind a record executors look themselves whether something is gone, if they come there.
+        """
+        self._has_looked = True
+        if not (len(page) and isinstance(self._bound, AfterRecord)):
+            self._is_unwatched = self._horizon.is_unwatched(self._bound)
 
     def _look_ahead(self) -> None:
         """Leap or search; one GetShardIterator a poll, so after a new one in the next poll."""
@@ -252,6 +265,8 @@ class ShardProbe:
 
         Its last record may grow older than the retention without anything being lost.
         """
+        if self._horizon.is_unwatched(self._bound):
+            return  # what may be gone has to be said first
         if asked_ms - (empty_at_ms(self._bound) or 0) > NOTE_EVERY_MS:
             self._bound = with_emptiness(self._bound, asked_ms)
 

@@ -19,8 +19,10 @@ from kinesis_source.model.positions import (
     FromRecord,
     OldestSince,
     Position,
+    is_ahead,
     is_finished,
     is_same_place,
+    with_emptiness,
 )
 from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import InitialPosition, StreamSettings
@@ -28,7 +30,7 @@ from kinesis_source.plan.admission import Request
 from kinesis_source.plan.batch_rules import orphaned_shards, plan_end, readable_shards
 from kinesis_source.plan.frontier import StreamFrontier
 from kinesis_source.plan.late_shards import late_shards
-from kinesis_source.plan.loss_texts import begun_late, created_anew, vanished
+from kinesis_source.plan.loss_texts import begun_late, created_anew, gone_unwatched, vanished
 from kinesis_source.plan.start import resolve_start
 
 __all__ = ["StreamPlan", "StreamPlanner"]
@@ -156,6 +158,7 @@ class StreamPlanner:
         readable = self._readable(batch, start, lineage)
         self._judge_late(batch, start, lineage, readable)
         frontier.adopt(readable, start.created_ms)
+        self._report_unwatched(batch, readable, start.created_ms)
         return StreamPlan(
             self._stream,
             start,
@@ -230,6 +233,28 @@ class StreamPlanner:
             self._losses.report(begun_late(self._stream.key, shards))
             batch.said_late.update(believed)
             self._frontier.believed_late({})
+
+    def _report_unwatched(
+        self, batch: _Batch, readable: dict[str, Position], created_ms: int
+    ) -> None:
+        """Say once where records may have come and gone before anybody looked."""
+        unwatched = {
+            shard_id: readable[shard_id]
+            for shard_id in self._frontier.unwatched
+            if shard_id in readable
+        }
+        if not unwatched:
+            return
+        retention_ms = self._frontier.facts.description().retention_ms
+        self._losses.report(gone_unwatched(self._stream.key, unwatched, retention_ms))
+        # From here on they are watched again. What was found behind one is the batch's part.
+        bounds, now_ms = self._frontier.bounds(unwatched), self._api.now_ms()
+        idle = [k for k, position in unwatched.items() if not is_ahead(bounds[k], position)]
+        self._frontier.note_said(unwatched, idle)
+        for shard_id in idle:
+            reset = with_emptiness(unwatched[shard_id], now_ms)
+            batch.resets[shard_id] = readable[shard_id] = reset
+        self._frontier.adopt(readable, created_ms)
 
     def _take_losses(self, batch: _Batch, start: StreamPosition, lineage: Lineage) -> None:
         """Take in what is believed to be gone, and say so once."""

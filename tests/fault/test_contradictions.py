@@ -8,7 +8,6 @@ import time
 import pytest
 
 from kinesis_source.errors import DataLossError, ServiceError, StreamError
-from tests.fault.support import assert_exactly_once, fill
 
 FIRST = "shardId-000000000000"
 DENIAL = {"code": "ResourceNotFoundException", "status": 400, "shard_id": FIRST}
@@ -27,11 +26,6 @@ def read_on(query, seconds: float = 40) -> None:
         query.read(query.plan())
 
 
-def losses(caplog) -> list[str]:
-    texts = [record.getMessage() for record in caplog.records]
-    return [text for text in texts if "DATA_LOSS" in text]
-
-
 @pytest.mark.parametrize("fails", ["true", "false"])
 @pytest.mark.parametrize("where", ["access check", "driver", "executors"])
 @pytest.mark.parametrize(
@@ -43,6 +37,7 @@ def losses(caplog) -> list[str]:
     ],
     ids=["shard denied an iterator", "shard denied its records", "number refused"],
 )
+from tests.fault.support import assert_exactly_once, fill, losses
 def test_a_single_contradicting_answer_changes_nothing(
     aws, start_query, caplog, fault, where, fails
 ) -> None:
