@@ -8,6 +8,7 @@ import time
 import pytest
 
 from kinesis_source.errors import DataLossError, ServiceError, StreamError
+from tests.fault.support import assert_exactly_once, fill, losses
 
 FIRST = "shardId-000000000000"
 DENIAL = {"code": "ResourceNotFoundException", "status": 400, "shard_id": FIRST}
@@ -37,7 +38,6 @@ def read_on(query, seconds: float = 40) -> None:
     ],
     ids=["shard denied an iterator", "shard denied its records", "number refused"],
 )
-from tests.fault.support import assert_exactly_once, fill, losses
 def test_a_single_contradicting_answer_changes_nothing(
     aws, start_query, caplog, fault, where, fails
 ) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from kinesis_source.emulator import Emulator
 from kinesis_source.errors import DataLossError, OffsetError
-
+from tests.fault.support import HOUR_S, ShiftedClock, fill, written
 
 
 def test_records_trimmed_while_the_query_was_down_are_reported(aws, clock, start_query) -> None:
@@ -36,7 +34,6 @@ def test_records_trimmed_while_the_query_was_down_are_reported(aws, clock, start
 def test_with_fail_on_data_loss_off_only_what_is_gone_is_skipped(
     aws, clock, start_query, caplog
 ) -> None:
-from tests.fault.support import HOUR_S, Query, ShiftedClock, fill, query_options, written
     stream = aws.account().create_stream("events", shards=2)
     fill(stream, 10)
     query = start_query(failOnDataLoss="false")

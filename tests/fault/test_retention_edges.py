@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
 
 import pytest
 
 from kinesis_source.emulator import Emulator
 from kinesis_source.errors import DataLossError
+from tests.fault.support import HOUR_S, Query, fill, losses, written
 from tests.spark.support import kinesis_client
 
 FIRST = "shardId-000000000000"
@@ -36,7 +35,6 @@ def step(query: Query) -> None:
     [(600_000, {}), (100, {"maxRecordsPerFetch": "1"})],
     ids=["large records", "one record a page"],
 )
-from tests.fault.support import HOUR_S, Query, fill, losses, query_options, written
 def test_a_read_that_begins_at_the_horizon_gets_on(aws, clock, start_query, size, options) -> None:
     """Each page holds one record, and each record is nearly as old as the retention."""
     stream = aws.account().create_stream("events", shards=1)
@@ -247,7 +245,7 @@ def test_a_merge_of_which_one_parent_is_gone_can_be_started_from(aws, clock, sta
     assert sorted(query.rows) == sorted(written(stream))
 
 
-def test_a_shard_that_never_had_a_record_and_lost_some_unseen_is_said(aws, clock, start_query) -> None:
+def test_a_shard_without_any_record_that_lost_some_unseen_is_said(aws, clock, start_query) -> None:
     """Nothing in the checkpoint is a record of it; what came and went left no other trace."""
     stream = aws.account().create_stream("events", shards=1)
     query = start_query()

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from kinesis_source.errors import OffsetError
+from tests.fault.support import Query, fill, within
 
 
 def available_now(query: Query, deadline_s: float = 30) -> None:
@@ -20,7 +21,6 @@ def available_now(query: Query, deadline_s: float = 30) -> None:
 def test_available_now_lists_a_new_stream_a_few_times_while_another_is_looked_for(
     aws, start_query, how
 ) -> None:
-from tests.fault.support import Query, fill, query_options, within
     events = aws.account().create_stream("events")
     fill(events, 10)
     others = aws.account().create_stream("others")
