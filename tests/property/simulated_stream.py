@@ -292,6 +292,12 @@ class SimulatedStream:
 
     # StreamApi
 
+    def trying_once(self) -> SimulatedStream:
+        return self
+
+    def refute_now(self, moment_ms: int) -> None:
+        """Its clock is never ahead."""
+
     def describe(self, stream: StreamSettings) -> StreamDescription:
         self._call("describe", "")
         return StreamDescription(
