@@ -8,9 +8,9 @@ way of small calls :mod:`kinesis_source.aws.direct`'s.
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import platform
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import botocore
 import botocore.session
@@ -19,11 +19,15 @@ from botocore.config import Config
 
 from kinesis_source.aws.decode import guard_body, on_before_parse
 from kinesis_source.aws.direct import Connection
+from kinesis_source.aws.replies import bound_replies
+from kinesis_source.aws.signing import SigningClock, sign_by
 from kinesis_source.aws.timestamps import keep_milliseconds, note_timestamps
 from kinesis_source.errors import ServiceError
 from kinesis_source.options.settings import ClientSettings
 
 __all__ = ["connect"]
+
+_log = logging.getLogger(__name__)
 
 # More than the threads that one process reads with: a connection that waits for a place in the pool
 # is thrown away and made anew by urllib3.
@@ -33,7 +37,7 @@ _CONNECTIONS: Final = 50
 def connect(
     session: botocore.session.Session,
     settings: ClientSettings,
-    on_headers: Callable[[Mapping[str, str]], None],
+    signing: SigningClock,
 ) -> Connection:
     """Make a connection; nothing is sent yet.
 
@@ -41,8 +45,8 @@ def connect(
     ----------
     session : botocore.session.Session
     settings : ClientSettings
-    on_headers : callable
-        Told the headers of each reply, refusals too.
+    signing : SigningClock
+        Gives the time of signatures; told the headers of each reply, refusals too.
 
     Raises
     ------
@@ -69,13 +73,14 @@ def connect(
     events.register("before-parse.kinesis.GetRecords", on_before_parse)
     events.register("before-parameter-build.kinesis", note_timestamps)
     events.register("before-call.kinesis", keep_milliseconds)
-    events.register("after-call.kinesis", lambda parsed, **_: on_headers(_headers_of(parsed)))
-    return Connection(client, session.get_credentials(), on_headers)
-
-
-def _headers_of(parsed: dict[str, Any]) -> dict[str, str]:
-    headers: dict[str, str] = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return headers
+    sign_by(client, signing)
+    if not bound_replies(client):
+        _log.warning(
+            "botocore %s keeps its connections in another way: replies that are endless or too "
+            "large are not ended",
+            botocore.__version__,
+        )
+    return Connection(client, session.get_credentials(), signing)
 
 
 def _config(settings: ClientSettings) -> Config:

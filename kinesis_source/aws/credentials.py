@@ -22,6 +22,7 @@ from botocore import exceptions as boto
 from botocore.config import Config
 
 from kinesis_source.aws import chain
+from kinesis_source.aws.clock import ServerClock
 from kinesis_source.aws.failures import (
     aws_text,
     credential_failure,
@@ -31,7 +32,9 @@ from kinesis_source.aws.failures import (
 )
 from kinesis_source.aws.provider import lease_from_provider, load_provider
 from kinesis_source.aws.renewal import FrozenKeys, Lease, RenewingCredentials
+from kinesis_source.aws.replies import bound_replies
 from kinesis_source.aws.retry import CallFailedError, IncompleteReplyError, RetryPolicy
+from kinesis_source.aws.signing import SigningClock, sign_by
 from kinesis_source.aws.timestamps import lifetime_s
 from kinesis_source.errors import CredentialError
 from kinesis_source.options.settings import IdentitySettings, RoleSettings
@@ -140,6 +143,7 @@ class _Link:
         self._region = region
         self._lock = threading.RLock()
         self._sts: Any = None
+        self.signing = SigningClock(ServerClock())
         self._arn: str | None = None
 
     @cached_property
@@ -159,9 +163,12 @@ class _Link:
         config = Config(
             retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s
         )
-        return self.session.create_client(
+        client = self.session.create_client(
             "sts", region_name=self._region, endpoint_url=self._endpoint, config=config, **keys
         )
+        sign_by(client, self.signing)
+        bound_replies(client)
+        return client
 
     def arn(self) -> str | None:
         """Ask STS once who this is, with the keys at hand; None if that fails."""
@@ -252,7 +259,9 @@ def _assumed(role: RoleSettings, base: _Link, policy: RetryPolicy) -> RenewingCr
     def obtain(patient: bool) -> Lease:
         try:
             return (policy if patient else quick).run(
-                lambda: _lease(base.sts().assume_role(**request)), base.credentials.renew
+                lambda: _lease(base.sts().assume_role(**request)),
+                base.credentials.renew,
+                sign_anew=base.signing.is_another,
             )
         except CallFailedError as failed:
             raise _role_failure(failed, role, base) from quotable_cause(failed.error)

@@ -21,7 +21,14 @@ import urllib3.exceptions
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-__all__ = ["CallFailedError", "IncompleteReplyError", "Kind", "RetryPolicy", "classify"]
+__all__ = [
+    "CallFailedError",
+    "IncompleteReplyError",
+    "Kind",
+    "ReplyTooLargeError",
+    "RetryPolicy",
+    "classify",
+]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -40,6 +47,7 @@ class Kind(Enum):
     INCOMPLETE = "incomplete"
     EXPIRED = "expired credentials"
     REVOKED = "revoked session"
+    SIGNATURE = "refused signature"
     WRONG_ENDPOINT = "wrong endpoint"
     FINAL = "final"
 
@@ -61,6 +69,20 @@ class IncompleteReplyError(Exception):
         self.missing = missing
         self.request_id = request_id
         self.content_type = content_type
+
+
+class ReplyTooLargeError(Exception):
+    """A reply that is larger than any that AWS gives to the call.
+
+    Parameters
+    ----------
+    most_bytes : int
+        What was read at most.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"the reply has over {most_bytes:,} bytes")
+        self.most_bytes = most_bytes
 
 
 class CallFailedError(Exception):
@@ -129,6 +151,17 @@ _TRANSIENT_CODES: Final = frozenset(
     }
 )
 _EXPIRED_CODES: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+# Also what a wrong secret key gets: only another time is worth another try.
+_SIGNATURE_CODES: Final = frozenset(
+    {
+        "InvalidSignatureException",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+# AWS's, as replies tell it, and this machine's.
+_CLOCKS: Final = 2
 # "Revoke active sessions" in IAM denies sessions of before, explicitly; a new one is welcome.
 _DENIED_CODES: Final = frozenset({"AccessDenied", "AccessDeniedException"})
 _WRONG_SERVICE_CODES: Final = frozenset(
@@ -153,6 +186,7 @@ _TRANSIENT_ERRORS: Final = (
 _LASTING_OS_ERRORS: Final = (FileNotFoundError, PermissionError, IsADirectoryError)
 _INCOMPLETE_ERRORS: Final = (
     IncompleteReplyError,
+    ReplyTooLargeError,
     ResponseParserError,
     UnicodeDecodeError,
     binascii.Error,
@@ -183,7 +217,13 @@ def classify(error: Exception) -> Kind:
     return next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), Kind.FINAL)
 
 
-def _classify_reply(error: boto.ClientError) -> Kind:
+def _cause(error: Exception) -> Exception:
+    """Return what botocore wrapped as a failure of HTTP, where it is this package's own."""
+    wrapped = error.kwargs.get("error") if isinstance(error, boto.HTTPClientError) else None
+    return wrapped if isinstance(wrapped, ReplyTooLargeError) else error
+
+
+def _classify_reply(error: boto.ClientError) -> Kind:  # noqa: PLR0911 - one return for each kind
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _THROTTLED_CODES or status == 429:
@@ -192,6 +232,8 @@ def _classify_reply(error: boto.ClientError) -> Kind:
         return Kind.TRANSIENT
     if code in _EXPIRED_CODES:
         return Kind.EXPIRED
+    if code in _SIGNATURE_CODES:
+        return Kind.SIGNATURE
     if code in _DENIED_CODES and "explicit deny" in _message(error):
         return Kind.REVOKED
     # botocore puts the bare status where the body names no error: AWS always names one.
@@ -214,7 +256,7 @@ def _is_passing(kind: Kind, *, has_answered: bool) -> bool:
     # What answered before may be hidden by a proxy's page for a while; what never did is wrong.
     if kind is Kind.WRONG_ENDPOINT:
         return has_answered
-    return kind not in (Kind.FINAL, Kind.REVOKED)
+    return kind not in (Kind.FINAL, Kind.REVOKED, Kind.SIGNATURE)
 
 
 @dataclass(frozen=True)
@@ -251,6 +293,7 @@ class RetryPolicy:
         call: Callable[[], _T],
         renew: Callable[[float], bool],
         has_answered: Callable[[], bool] = lambda: True,
+        sign_anew: Callable[[], bool] = lambda: False,
     ) -> _T:
         """Make a call, and again where that can help.
 
@@ -262,6 +305,8 @@ class RetryPolicy:
             try began; says whether they are others now.
         has_answered : callable
             Whether the endpoint ever gave a sound answer.
+        sign_anew : callable
+            Told that AWS refused a signature; says whether the next one will be at another time.
 
         Raises
         ------
@@ -269,7 +314,7 @@ class RetryPolicy:
             The call failed for good. Errors of the source itself pass through.
         """
         started = self.clock()
-        attempts = expired = 0
+        attempts = expired = resigned = 0
         revoked = False
         while True:
             began = self.clock()
@@ -277,10 +322,13 @@ class RetryPolicy:
             try:
                 return call()
             except _CALL_ERRORS as failure:
-                error = failure
+                error = _cause(failure)
             kind = classify(error)
             if kind is Kind.REVOKED and not revoked and renew(began):
                 revoked = True  # once: a deny that also meets the new session is meant
+                continue
+            if kind is Kind.SIGNATURE and resigned < _CLOCKS and sign_anew():
+                resigned += 1
                 continue
             answered = has_answered()
             is_passing = _is_passing(kind, has_answered=answered)
