@@ -65,14 +65,14 @@ class SigningClock:
         bool
             Whether the next signature will carry another time than the one refused.
         """
-        signed_s = getattr(self._calls, "signed_s", None)
+        signed_s: float | None = getattr(self._calls, "signed_s", None)
         if signed_s is None:
             return False
         # The refusal is the latest word on AWS's clock, also where that is behind what it was.
-        refusal = getattr(self._calls, "headers", None)
-        told_ms = self._server.time_of(refusal) if refusal is not None else None
+        refusal: Mapping[str, str] | None = getattr(self._calls, "headers", None)
+        told_ms = self._server.time_of(refusal or {})
         if told_ms is not None and abs(told_ms / 1000 - signed_s) > _TELLING_S:
-            self._server.begin_with(refusal)
+            self._server.begin_with(refusal or {})
             self._trusts_replies = True
             return True
         self._trusts_replies = False
