@@ -37,29 +37,13 @@ from kinesis_source.aws.retry import CallFailedError, IncompleteReplyError, Retr
 from kinesis_source.aws.signing import SigningClock, sign_by
 from kinesis_source.aws.timestamps import lifetime_s
 from kinesis_source.errors import CredentialError
+from kinesis_source.options.aws_hosts import is_aws_host
 from kinesis_source.options.settings import IdentitySettings, RoleSettings
 
 __all__ = ["Identity", "build_session", "is_aws_url", "make_session_name"]
 
 # AWS's default for AssumeRole, and the most it allows for a role assumed by a role.
 _DURATION_S: Final = 3600
-# botocore 1.44.5, partitions.json: dnsSuffix and dualStackDnsSuffix of all partitions.
-_AWS_HOSTS: Final = (
-    ".amazonaws.com",
-    ".api.aws",
-    ".amazonaws.com.cn",
-    ".api.amazonwebservices.com.cn",
-    ".amazonaws.eu",
-    ".api.amazonwebservices.eu",
-    ".c2s.ic.gov",
-    ".api.aws.ic.gov",
-    ".sc2s.sgov.gov",
-    ".api.aws.scloud",
-    ".cloud.adc-e.uk",
-    ".api.cloud-aws.adc-e.uk",
-    ".csp.hci.ic.gov",
-    ".api.aws.hci.ic.gov",
-)
 _STS_TIMEOUT_S: Final = 10
 _WHO_TIMEOUT_S: Final = 2
 
@@ -193,7 +177,10 @@ class _Link:
         try:
             if not self._is_aws and is_aws_url(client.meta.endpoint_url):
                 return None
-            arn = client.get_caller_identity().get("Arn")
+            reply = RetryPolicy(0).run(
+                client.get_caller_identity, lambda _: False, sign_anew=self.signing.is_another
+            )
+            arn = reply.get("Arn")
         finally:
             client.close()
         return arn if isinstance(arn, str) else None
@@ -319,7 +306,7 @@ def is_aws_url(url: str | None) -> bool:
         host = urlsplit(url).hostname
     except ValueError:  # no URL at all: making the client says so
         return False
-    return host is not None and host.endswith(_AWS_HOSTS)
+    return host is not None and is_aws_host(host)
 
 
 def make_session_name() -> str:
