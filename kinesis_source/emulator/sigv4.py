@@ -165,7 +165,8 @@ def _signature_holds(secret_key: str, request: SignedRequest, scope: Scope) -> b
     )
     key = _signing_key(secret_key, scope.date, scope.region, scope.service)
     expected = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
-    return hmac.compare_digest(expected, scope.signature)
+    # As bytes: a text that is not ASCII is an error there, not a difference.
+    return hmac.compare_digest(expected.encode(), scope.signature.encode())
 
 
 @lru_cache(maxsize=256)
