@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def clock() -> ShiftedClock:
 
 @pytest.fixture
 def aws(clock: ShiftedClock) -> Iterator[Emulator]:
-    with Emulator(clock=clock) as emulator:
+    with Emulator(clock=clock, signing_clock=time.time) as emulator:
         yield emulator
 
 
