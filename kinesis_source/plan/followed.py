@@ -31,7 +31,7 @@ SLOW_S = 2.0
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 4.0
 """Between two looks that fail: a page of 10 MiB blocks its shard for 5 s, longer is of no use."""
-LEAST_FAILURES = 8
+LEAST_FAILURES = 4
 """Fewer may be chance where other readers take the shard's calls."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS
@@ -353,6 +353,14 @@ class StreamFrontier:
         """Whether something is said to be gone, and neither believed nor contradicted yet."""
         with self._lock:
             return self._claims.are_any
+
+    def strangers(self, shard_ids: Collection[str]) -> set[str]:
+        """Return those new shards without parents that may be of another stream."""
+        if shard_ids:
+            self.facts.doubt_description()
+        with self._lock:
+            now_s = self._runtime.monotonic()
+            return self._claims.are_strangers(shard_ids, self.facts.described_s, now_s)
 
     def believed_late(self, late: Mapping[str, LateShard]) -> dict[str, LateShard]:
         """Return those late shards whose parents several listings agree not to show any more."""

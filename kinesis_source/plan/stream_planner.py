@@ -222,6 +222,13 @@ class StreamPlanner:
         readable: dict[str, Position],
     ) -> None:
         """Let shards wait that begin late, until that is believed and said."""
+        roots = [
+            shard_id
+            for shard_id in readable.keys() - start.shards.keys()
+            if shard_id in lineage and not lineage.shards[shard_id].parents
+        ]
+        for shard_id in self._frontier.strangers(roots):
+            del readable[shard_id]
         now_ms, retention_ms = self._api.now_ms(), self._frontier.facts.description().retention_ms
         late = late_shards(start.shards, lineage, readable, now_ms, retention_ms)
         late = {shard_id: late[shard_id] for shard_id in late.keys() - batch.said_late}
