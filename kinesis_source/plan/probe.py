@@ -28,7 +28,6 @@ from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS, Horizon
 from kinesis_source.cursor.shard_cursor import ShardCursor, first_page, records_between
 from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.model.positions import (
-    TRIM_HORIZON,
     AfterRecord,
     AtTimestamp,
     FromRecord,
@@ -109,8 +108,8 @@ class ShardProbe:
         self._millis_behind_latest: int | None = None
         self._density: Density | None = None
         self._record_bytes = float(FIRST_RECORD_BYTES)
-        self._cursor = ShardCursor(api, stream, shard_id, start, monotonic=monotonic)
         self._horizon = Horizon(api.now_ms, retention_ms)
+        self._cursor = self._cursor_at(start)
         self._search_until_ms: int | None = None
         self._leap_first = False
         self._unanswered_in_row = 0
@@ -161,6 +160,16 @@ class ShardProbe:
         )
         return self._finding(Outcome.LATER, error)
 
+    def _cursor_at(self, position: Position) -> ShardCursor:
+        return ShardCursor(
+            self._api,
+            self._stream,
+            self._shard_id,
+            position,
+            monotonic=self._monotonic,
+            horizon=self._horizon,
+        )
+
     def _finding(self, outcome: Outcome, error: KinesisSourceError | None = None) -> Finding:
         return Finding(
             outcome,
@@ -198,7 +207,10 @@ class ShardProbe:
         found = len(page)
         if found:
             self._learn_size(page)
-        page = records_between(page, self._read_before, None)
+        # A cursor that went to the oldest record brings again what lies before the bound.
+        bound = self._bound
+        known = int(bound.sequence_number) if isinstance(bound, AfterRecord) else self._read_before
+        page = records_between(page, known, None)
         if len(page) or page.millis_behind_latest == 0:
             self._note_answer(page)
         refused = self._advance(page)
@@ -248,17 +260,8 @@ class ShardProbe:
         """Look elsewhere once in a while: behind a trimmed record pages may be empty for ever."""
         self._unanswered_in_row += 1
         if self._unanswered_in_row % LEAP_AFTER_UNANSWERED == 0:
-            if self._horizon.is_record_old(self._cursor.position):
-                self._walk_from_oldest()
-            else:
-                self._leap_first = self._leap()
+            self._leap_first = self._leap()
         return Outcome.UNANSWERED
-
-    def _walk_from_oldest(self) -> None:
-        """Go on at the oldest record that is left, without what lies before the bound."""
-        if isinstance(self._bound, AfterRecord):
-            self._read_before = int(self._bound.sequence_number)
-        self._cursor.seek(TRIM_HORIZON)
 
     def _note_empty(self, asked_ms: int) -> None:
         """Note once in a while that the shard held nothing behind the bound.
@@ -320,13 +323,7 @@ class ShardProbe:
 
     def _find_from(self, moment_ms: int) -> Found:
         """Take the first record at or after a moment as the bound, if it lies ahead of it."""
-        look = ShardCursor(
-            self._api,
-            self._stream,
-            self._shard_id,
-            AtTimestamp(moment_ms),
-            monotonic=self._monotonic,
-        )
+        look = self._cursor_at(AtTimestamp(moment_ms))
         try:
             page = first_page(look, 1)
         except (PositionRefusedError, IteratorExpiredError):

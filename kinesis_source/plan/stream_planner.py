@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kinesis_source.aws.api import StreamApi
+from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS
 from kinesis_source.cursor.losses import LossPolicy
 from kinesis_source.model.offsets import StreamPosition
 from kinesis_source.model.positions import (
@@ -51,6 +52,7 @@ class StreamPlan:
     firsts : mapping of shard id to FromRecord
     resets : mapping of shard id to Position
         After losses that were reported.
+    retention_ms : int
     """
 
     stream: StreamSettings
@@ -60,6 +62,7 @@ class StreamPlan:
     bounds: Mapping[str, Position] = field(default_factory=dict)
     firsts: Mapping[str, FromRecord] = field(default_factory=dict)
     resets: Mapping[str, Position] = field(default_factory=dict)
+    retention_ms: int = SHORTEST_RETENTION_MS
 
     def requests(self) -> list[Request]:
         """Return what the shards would like to bring into the batch."""
@@ -70,6 +73,7 @@ class StreamPlan:
                 position,
                 self.bounds.get(shard_id, position),
                 self.firsts[shard_id].arrival_ms if shard_id in self.firsts else None,
+                self.retention_ms,
             )
             for shard_id, position in self.readable.items()
         ]
@@ -167,6 +171,7 @@ class StreamPlanner:
             frontier.bounds(readable),
             frontier.firsts,
             batch.resets,
+            frontier.facts.description().retention_ms,
         )
 
     def metrics(self) -> dict[str, int]:
