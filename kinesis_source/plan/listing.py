@@ -20,19 +20,6 @@ DEADLINE_S = 30.0
 """How long a listing with a hole is asked for again before a query can start."""
 
 
-class _SleepingLock:
-    def __init__(self, sleep: Callable[[float], None]) -> None:
-        self._lock = threading.Lock()
-        self._sleep = sleep
-
-    def __enter__(self) -> None:
-        while not self._lock.acquire(blocking=False):
-            self._sleep(0.005)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
 class ShardListing:
     """The shards of one stream.
 
@@ -60,7 +47,7 @@ class ShardListing:
         self._fetch_interval_s = fetch_interval_ms / 1000
         self._monotonic = monotonic
         self._sleep = sleep
-        self._lock = _SleepingLock(sleep)
+        self._lock = threading.Lock()
         self._lineage: Lineage | None = None
         self._listed_at_s = 0.0
         self._is_asked_for = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.errors import OffsetError
@@ -26,8 +26,7 @@ from kinesis_source.plan.batch_rules import (
 )
 from kinesis_source.plan.frontier import StreamFrontier
 from kinesis_source.plan.losses import report_lost, report_recreated
-from kinesis_source.plan.poller import Poller, RuntimeExecutor
-from kinesis_source.plan.runtime import Runtime
+from kinesis_source.plan.poller import Poller
 from kinesis_source.plan.start import resolve_start
 
 __all__ = ["MicroBatchPlanner"]
@@ -73,21 +72,14 @@ class MicroBatchPlanner:
         polls_ahead: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        runtime: Runtime | None = None,
     ) -> None:
-        if runtime is not None:
-            monotonic, sleep, polls_ahead = runtime.monotonic, runtime.sleep, True
         self._api = api
         self._settings = settings
         self._interval_s = settings.poll_interval_ms / 1000
         self._check_access = check_access
         self._monotonic = monotonic
         self._sleep = sleep
-        self._executor: Executor = (
-            ThreadPoolExecutor(PLAN_THREADS, thread_name_prefix="kinesis-plan")
-            if runtime is None
-            else RuntimeExecutor(runtime)
-        )
+        self._executor = ThreadPoolExecutor(PLAN_THREADS, thread_name_prefix="kinesis-plan")
         self._descriptions: dict[str, StreamDescription] = {}
         self._frontiers = {
             stream.key: StreamFrontier(
@@ -95,7 +87,7 @@ class MicroBatchPlanner:
             )
             for stream in settings.streams
         }
-        self._poller = Poller(self._frontiers.values(), runtime) if polls_ahead else None
+        self._poller = Poller(self._frontiers.values()) if polls_ahead else None
         self._planned_s = float("-inf")
         self._admissions = {
             stream.key: Admission(api, stream, self._executor) for stream in settings.streams

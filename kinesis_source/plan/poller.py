@@ -14,26 +14,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
 
 from kinesis_source.plan.frontier import StreamFrontier
 from kinesis_source.plan.poll_slots import MOST_SLOTS, PollSlots
 from kinesis_source.plan.probe import ShardProbe
-from kinesis_source.plan.runtime import Runtime
 
-__all__ = ["Poller", "RuntimeExecutor"]
-
-
-class RuntimeExecutor(Executor):
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-        return self._runtime.submit(lambda: fn(*args, **kwargs))
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._runtime.close()
+__all__ = ["Poller"]
 
 IDLE_AFTER_S = 60.0
 """Nobody asked for so long: the trigger is slow, or the query is over. The next call polls anew."""
@@ -50,23 +37,11 @@ class Poller:
     frontiers : iterable of StreamFrontier
     """
 
-    def __init__(
-        self, frontiers: Iterable[StreamFrontier], runtime: Runtime | None = None
-    ) -> None:
+    def __init__(self, frontiers: Iterable[StreamFrontier]) -> None:
         self._frontiers = tuple(frontiers)
-        self._runtime = runtime
-        self._monotonic = time.monotonic if runtime is None else runtime.monotonic
-        self._sleep = time.sleep if runtime is None else runtime.sleep
         self._changed = threading.Condition()
-        self._calls: Executor = (
-            ThreadPoolExecutor(MOST_SLOTS, thread_name_prefix="kinesis-poll")
-            if runtime is None
-            else RuntimeExecutor(runtime)
-        )
-        self._slots: AbstractContextManager[None] = (
-            PollSlots() if runtime is None else nullcontext()
-        )
-        self._is_running = False
+        self._calls = ThreadPoolExecutor(MOST_SLOTS, thread_name_prefix="kinesis-poll")
+        self._slots = PollSlots()
         self._due: deque[tuple[StreamFrontier, ShardProbe]] = deque()
         self._thread: threading.Thread | None = None
         self._asked_s = float("-inf")
@@ -95,13 +70,9 @@ class Poller:
                 self._asked_s = float("-inf")
                 raise error
             was_asleep = not self._is_awake()
-            self._asked_s = self._monotonic()
+            self._asked_s = time.monotonic()
             is_running = self._thread is not None and self._thread.is_alive()
-            if self._runtime is not None:
-                if not self._is_running and not self._is_closed:
-                    self._is_running = True
-                    self._runtime.spawn(self._run_simulated)
-            elif not is_running and not self._is_closed:
+            if not is_running and not self._is_closed:
                 self._thread = threading.Thread(
                     target=self._run, name="kinesis-poller", daemon=True
                 )
@@ -123,7 +94,7 @@ class Poller:
         self._calls.shutdown(wait=False, cancel_futures=True)
 
     def _is_awake(self) -> bool:
-        return self._error is None and self._monotonic() - self._asked_s < IDLE_AFTER_S
+        return self._error is None and time.monotonic() - self._asked_s < IDLE_AFTER_S
 
     def _run(self) -> None:
         while True:
@@ -137,20 +108,7 @@ class Poller:
             except Exception as error:  # noqa: BLE001 - the planner raises it, and begins anew
                 self._keep(error)
                 return
-            self._sleep(self.tick_s)
-
-    def _run_simulated(self) -> None:
-        while not self._is_closed:
-            if not self._is_awake():
-                self._sleep(1)
-                continue
-            try:
-                self._begin_what_is_due()
-            except Exception as error:  # noqa: BLE001 - the planner raises it, and begins anew
-                self._keep(error)
-                break
-            self._sleep(self.tick_s)
-        self._is_running = False
+            time.sleep(self.tick_s)
 
     def _begin_what_is_due(self) -> None:
         for frontier in self._frontiers:
