@@ -51,15 +51,22 @@ class KinesisSourceError(Exception):
         What to do about it, ending with a full stop.
     """
 
+    is_worth_repeating: bool = False
+    """Whether the same call may succeed later with nothing changed: AWS throttled it, or it failed
+    in passing (5xx, broken connection, cut reply). False: denied, not found, no Kinesis there."""
+
     def __init__(self, code: str, problem: str, hint: str) -> None:
         super().__init__(f"[{code}] {problem} {hint}")
         self.code = code
         self.problem = problem
         self.hint = hint
 
-    def __reduce__(self) -> tuple[type[KinesisSourceError], tuple[str, str, str]]:
+    def __reduce__(
+        self,
+    ) -> tuple[type[KinesisSourceError], tuple[str, str, str], dict[str, bool]]:
         """Pickle by parts: Exception's own way would pass one argument to three parameters."""
-        return (type(self), (self.code, self.problem, self.hint))
+        state = {"is_worth_repeating": self.is_worth_repeating}
+        return (type(self), (self.code, self.problem, self.hint), state)
 
 
 class OptionError(KinesisSourceError, ValueError):

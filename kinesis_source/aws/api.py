@@ -115,7 +115,24 @@ class StreamApi(Protocol):
     Every call repeats what can be repeated (throttling, 5xx, broken connections, cut replies,
     expired credentials) with jittered back-off inside the retry budget, and raises an error of
     :mod:`kinesis_source.errors` when that is spent, or at once when repeating cannot help.
+    The error's ``is_worth_repeating`` says which: True where the same call may succeed later with
+    nothing changed. ``IteratorExpiredError`` and ``PositionRefusedError`` are answers, and final.
     """
+
+    def trying_once(self) -> StreamApi:
+        """Return this api with calls that make one try each.
+
+        Connection, identity and clock are the same. What can be repeated is raised at once, with no
+        sleep, as an error whose ``is_worth_repeating`` is True: "later" for a caller that looks
+        again anyway. Only credentials that AWS calls expired (or a signature that AWS calls old)
+        are still renewed, and the call made again, once.
+
+        Returns
+        -------
+        StreamApi
+            The same object each time; itself if it is one that tries once.
+        """
+        ...
 
     def describe(self, stream: StreamSettings) -> StreamDescription:
         """Describe a stream."""
@@ -178,5 +195,15 @@ class StreamApi(Protocol):
         The largest, over all replies so far, of the reply's Date header plus the time that passed
         since by this machine's monotonic clock (the Date header has whole seconds, so the bound is
         at most about a second late). Makes one call if there was no reply yet.
+        """
+        ...
+
+    def refute_now(self, moment_ms: int) -> None:
+        """Take note that AWS refused a moment as future which ``now_ms`` had called past.
+
+        What the clock believed is disproved: it forgets it and takes the next replies anew, and
+        until later replies bear it out, ``now_ms`` returns no moment that lies at or behind
+        ``moment_ms`` and the time passed since. ``get_iterator`` does this by itself. No effect if
+        ``now_ms`` never promised that moment.
         """
         ...

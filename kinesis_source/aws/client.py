@@ -8,9 +8,10 @@ request id.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -23,19 +24,12 @@ from kinesis_source.aws.api import (
     PositionRefusedError,
     StreamDescription,
 )
-from kinesis_source.aws.clock import ServerClock
-from kinesis_source.aws.connection import connect
-from kinesis_source.aws.credentials import Identity, is_aws_url
+from kinesis_source.aws.caller import Caller, MappedErrors
+from kinesis_source.aws.credentials import Identity
 from kinesis_source.aws.decode import decode_body, decode_iterator, page_from_reply
 from kinesis_source.aws.direct import Connection
-from kinesis_source.aws.failures import (
-    CallFacts,
-    aws_text,
-    error_code,
-    explain,
-    quotable_cause,
-)
-from kinesis_source.aws.retry import CallFailedError, IncompleteReplyError, RetryPolicy
+from kinesis_source.aws.failures import aws_text, error_code
+from kinesis_source.aws.retry import IncompleteReplyError, RetryPolicy
 from kinesis_source.aws.shapes import (
     description_of,
     incomplete,
@@ -46,14 +40,13 @@ from kinesis_source.aws.shapes import (
 )
 from kinesis_source.aws.timestamps import from_epoch_ms
 from kinesis_source.errors import KinesisSourceError, ServiceError
-from kinesis_source.model.positions import Position
+from kinesis_source.model.positions import AtTimestamp, Position
 from kinesis_source.model.shards import Shard
 from kinesis_source.options.settings import ClientSettings, StreamSettings
 
 __all__ = ["BotoStreamApi", "stream_api"]
 
 _T = TypeVar("_T")
-_Mapped = dict[str, Callable[[Exception], Exception]]
 
 # AWS's most for one page of ListShards.
 _SHARDS_PER_PAGE: Final = 1_000
@@ -64,7 +57,6 @@ _CLIENTS_KEPT: Final = 32
 
 _clients: dict[ClientSettings, BotoStreamApi] = {}
 _clients_lock = threading.Lock()
-_alive: weakref.WeakSet[BotoStreamApi] = weakref.WeakSet()
 
 
 def stream_api(settings: ClientSettings) -> BotoStreamApi:
@@ -77,13 +69,15 @@ def stream_api(settings: ClientSettings) -> BotoStreamApi:
     return api
 
 
+def _stream_api_trying_once(settings: ClientSettings) -> BotoStreamApi:
+    return stream_api(settings).trying_once()
+
+
 def _forget_after_fork() -> None:
-    """Let a forked worker start anew: sockets and held locks belong to the parent."""
+    """Let a forked worker make clients of its own."""
     global _clients_lock  # noqa: PLW0603 - the old lock may be held by a thread that is not here
     _clients_lock = threading.Lock()
     _clients.clear()
-    for api in list(_alive):
-        api._start_anew()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
@@ -98,41 +92,47 @@ class BotoStreamApi:
     settings : ClientSettings
     policy : RetryPolicy or None
         None: one with the settings' budget.
+    caller : Caller or None
+        What another api for the same settings holds; None: an own one.
     """
 
-    def __init__(self, settings: ClientSettings, policy: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings,
+        policy: RetryPolicy | None = None,
+        caller: Caller | None = None,
+    ) -> None:
         self.settings = settings
         self._policy = policy or RetryPolicy(settings.retry_budget_ms)
-        _alive.add(self)
-        self._start_anew()
-
-    def _start_anew(self) -> None:
-        self._lock = threading.Lock()
-        self._connection: Connection | None = None
-        self._has_answered = False
-        self._last_stream: StreamSettings | None = None
-        self._clock = ServerClock(self._policy.clock)
-        settings = self.settings
-        self.identity = Identity(
-            settings.identity,
-            settings.region,
-            self._policy,
-            is_aws=is_aws_url(settings.endpoint_url),
-        )
+        self._caller = caller or Caller(settings, self._policy)
 
     def __reduce__(self) -> tuple[Callable[[ClientSettings], BotoStreamApi], tuple[ClientSettings]]:
         """Pickle as the settings: connections and credentials stay in their process."""
-        return (stream_api, (self.settings,))
+        get = _stream_api_trying_once if self._policy.tries_once else stream_api
+        return (get, (self.settings,))
 
     def __repr__(self) -> str:
         return f"BotoStreamApi(region={self.settings.region!r})"
 
+    @property
+    def identity(self) -> Identity:
+        """Who calls."""
+        return self._caller.identity
+
     def close(self) -> None:
         """Close the connections; the next call opens others."""
-        with self._lock:
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.client.close()
+        self._caller.close()
+
+    def trying_once(self) -> BotoStreamApi:
+        """Return the api that repeats nothing, see StreamApi."""
+        if self._policy.tries_once:
+            return self
+        return self._trying_once
+
+    @functools.cached_property
+    def _trying_once(self) -> BotoStreamApi:
+        policy = dataclasses.replace(self._policy, tries_once=True)
+        return BotoStreamApi(self.settings, policy, self._caller)
 
     def describe(self, stream: StreamSettings) -> StreamDescription:
         """Describe a stream, see StreamApi."""
@@ -176,9 +176,14 @@ class BotoStreamApi:
         def call(connection: Connection) -> str:
             return connection.ask("GetShardIterator", request, decode_iterator, _iterator_of)
 
-        return self._call(
-            "GetShardIterator", call, stream, shard_id, {"InvalidArgumentException": _refused}
-        )
+        try:
+            return self._call(
+                "GetShardIterator", call, stream, shard_id, {"InvalidArgumentException": _refused}
+            )
+        except PositionRefusedError:
+            if isinstance(position, AtTimestamp):
+                self.refute_now(position.epoch_ms)
+            raise
 
     def get_page(
         self,
@@ -214,26 +219,31 @@ class BotoStreamApi:
         Without a reply yet: describes the stream last asked about, or else lists one stream name. A
         refusal will do: it has a Date header too.
         """
-        now_ms = self._clock.now_ms()
+        clock = self._caller.clock
+        now_ms = clock.now_ms()
         if now_ms is None:
             try:
                 self._ask_anything()
             except KinesisSourceError:
-                if self._clock.now_ms() is None:
+                if clock.now_ms() is None:
                     raise
-            now_ms = self._clock.now_ms()
+            now_ms = clock.now_ms()
         if now_ms is None:
             raise ServiceError(
                 "SERVICE_CLOCK",
-                f"The replies of {self._endpoint_text()} have no Date header, so AWS's time is not "
-                "known.",
+                f"The replies of {self._caller.endpoint_text()} have no Date header, so AWS's time "
+                "is not known.",
                 "Look for a proxy that drops the header.",
             )
         return now_ms
 
+    def refute_now(self, moment_ms: int) -> None:
+        """Take note that AWS called a moment of ``now_ms`` future, see StreamApi."""
+        self._caller.clock.refute(moment_ms)
+
     def _ask_anything(self) -> None:
-        if self._last_stream is not None:
-            self.describe(self._last_stream)
+        if self._caller.last_stream is not None:
+            self.describe(self._caller.last_stream)
         else:
             self._call("ListStreams", lambda to: to.client.list_streams(Limit=1))
 
@@ -272,7 +282,9 @@ class BotoStreamApi:
                 raise incomplete(reply, str(error.args[0])) from None
             return shards, reply.get("NextToken") or None
 
-        mapped: _Mapped = {"InvalidArgumentException": _refused} if "ShardFilter" in request else {}
+        mapped: MappedErrors = (
+            {"InvalidArgumentException": _refused} if "ShardFilter" in request else {}
+        )
         return self._call("ListShards", call, stream, mapped=mapped)
 
     def _call(
@@ -281,66 +293,11 @@ class BotoStreamApi:
         call: Callable[[Connection], _T],
         stream: StreamSettings | None = None,
         shard_id: str | None = None,
-        mapped: _Mapped | None = None,
+        mapped: MappedErrors | None = None,
     ) -> _T:
-        """Make a call with retries, and turn what fails into the source's errors."""
-        if stream is not None:
-            self._last_stream = stream
-        try:
-            connection = self._connect()
-            result = self._policy.run(
-                lambda: call(connection), self.identity.renew, lambda: self._has_answered
-            )
-        except CallFailedError as failed:
-            error = failed.error
-            if mapped is not None and error_code(error) in mapped:
-                raise mapped[error_code(error)](error) from error
-            facts = self._facts(operation, stream, shard_id)
-            access_key = self.identity.masked_access_key()
-            raise explain(failed, facts, access_key) from quotable_cause(error)
-        self._has_answered = True
-        return result
-
-    def _facts(
-        self, operation: str, stream: StreamSettings | None, shard_id: str | None
-    ) -> CallFacts:
-        return CallFacts(
-            operation=operation,
-            region=self.settings.region,
-            endpoint=self._endpoint_text(),
-            who=self.identity.who,
-            account=self.identity.account,
-            stream_status=lambda: self._status(stream),
-            stream=stream,
-            shard_id=shard_id,
+        return self._caller.call(
+            operation, call, self._policy, stream=stream, shard_id=shard_id, mapped=mapped or {}
         )
-
-    def _status(self, stream: StreamSettings | None) -> str | None:
-        """Return a stream's status for the text of another error; None if it cannot be had."""
-        if stream is None:
-            return None
-        try:
-            reply = self._connect().client.describe_stream_summary(**named(stream))
-            return description_of(reply).status
-        except (boto.ClientError, boto.BotoCoreError, IncompleteReplyError, KinesisSourceError):
-            return None
-
-    def _endpoint_text(self) -> str:
-        if self.settings.endpoint_url is not None:
-            return self.settings.endpoint_url
-        connection = self._connection
-        return connection.client.meta.endpoint_url if connection else "AWS's own endpoint"
-
-    def _connect(self) -> Connection:
-        connection = self._connection
-        if connection is not None:
-            return connection
-        with self._lock:
-            if self._connection is None:
-                self._connection = connect(
-                    self.identity.session, self.settings, self._clock.observe
-                )
-            return self._connection
 
 
 def _iterator_of(reply: dict[str, Any]) -> str:

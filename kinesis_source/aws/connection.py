@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import botocore
@@ -33,7 +33,7 @@ _CONNECTIONS: Final = 50
 def connect(
     session: botocore.session.Session,
     settings: ClientSettings,
-    on_date: Callable[[str | None], None],
+    on_headers: Callable[[Mapping[str, str]], None],
 ) -> Connection:
     """Make a connection; nothing is sent yet.
 
@@ -41,8 +41,8 @@ def connect(
     ----------
     session : botocore.session.Session
     settings : ClientSettings
-    on_date : callable
-        Told the Date header of each reply, refusals too.
+    on_headers : callable
+        Told the headers of each reply, refusals too.
 
     Raises
     ------
@@ -69,13 +69,13 @@ def connect(
     events.register("before-parse.kinesis.GetRecords", on_before_parse)
     events.register("before-parameter-build.kinesis", note_timestamps)
     events.register("before-call.kinesis", keep_milliseconds)
-    events.register("after-call.kinesis", lambda parsed, **_: on_date(_date_of(parsed)))
-    return Connection(client, session.get_credentials(), on_date)
+    events.register("after-call.kinesis", lambda parsed, **_: on_headers(_headers_of(parsed)))
+    return Connection(client, session.get_credentials(), on_headers)
 
 
-def _date_of(parsed: dict[str, Any]) -> str | None:
+def _headers_of(parsed: dict[str, Any]) -> dict[str, str]:
     headers: dict[str, str] = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return headers.get("date")
+    return headers
 
 
 def _config(settings: ClientSettings) -> Config:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -48,16 +48,16 @@ class Connection:
     client : botocore client
     credentials : RenewingCredentials
         The client's own.
-    on_date : callable
-        Told the Date header of each reply, as soon as it came.
+    on_headers : callable
+        Told the headers of each reply, as soon as it came.
     """
 
     def __init__(
-        self, client: Any, credentials: Any, on_date: Callable[[str | None], None]
+        self, client: Any, credentials: Any, on_headers: Callable[[Mapping[str, str]], None]
     ) -> None:
         self.client = client
         self._credentials = credentials
-        self._on_date = on_date
+        self._on_headers = on_headers
         # botocore's own: no public name leads to it. Without it each call goes through botocore.
         self._http: Any = getattr(getattr(client, "_endpoint", None), "http_session", None)
         self._is_direct = credentials is not None and callable(getattr(self._http, "send", None))
@@ -103,7 +103,7 @@ class Connection:
             return read(self._plain(operation, params))
         response = self._send(operation, params, pattern, keys)
         if response.status_code == 200:
-            self._on_date(response.headers.get("date"))
+            self._on_headers(response.headers)
             body = read_body(response)
             value = decode(body)
             if value is not None:

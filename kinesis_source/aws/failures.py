@@ -175,7 +175,16 @@ def credential_failure(error: Exception, what: str, access_key: str) -> Credenti
 
 
 def explain(failed: CallFailedError, facts: CallFacts, access_key: str) -> KinesisSourceError:
-    """Return the error of the source for a Kinesis call that failed for good."""
+    """Return the error of the source for a Kinesis call that is not tried again.
+
+    What would be tried again if there were time for it is marked ``is_worth_repeating``.
+    """
+    error = _explained(failed, facts, access_key)
+    error.is_worth_repeating = failed.is_passing and error.code != "STREAM_DELETING"
+    return error
+
+
+def _explained(failed: CallFailedError, facts: CallFacts, access_key: str) -> KinesisSourceError:
     error, code = failed.error, error_code(failed.error)
     what = _describe_call(failed, facts)
     if (keys := credential_failure(error, what, access_key)) is not None:

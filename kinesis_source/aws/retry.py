@@ -75,14 +75,25 @@ class CallFailedError(Exception):
         How often it was tried.
     elapsed_s : float
         Since the first try began.
+    is_passing : bool
+        Whether a policy with more time would have tried again.
     """
 
-    def __init__(self, error: Exception, kind: Kind, attempts: int, elapsed_s: float) -> None:
+    def __init__(
+        self,
+        error: Exception,
+        kind: Kind,
+        attempts: int,
+        elapsed_s: float,
+        *,
+        is_passing: bool = False,
+    ) -> None:
         super().__init__(kind.value)
         self.error = error
         self.kind = kind
         self.attempts = attempts
         self.elapsed_s = elapsed_s
+        self.is_passing = is_passing
 
 
 # Kinesis API model and the common errors of AWS's JSON services.
@@ -198,6 +209,14 @@ def _is_lasting_tls_failure(error: Exception) -> bool:
     return "CERTIFICATE" in text or "WRONG_VERSION_NUMBER" in text or "HOSTNAME" in text
 
 
+def _is_passing(kind: Kind, *, has_answered: bool) -> bool:
+    """Say whether a failure may be over with the next try."""
+    # What answered before may be hidden by a proxy's page for a while; what never did is wrong.
+    if kind is Kind.WRONG_ENDPOINT:
+        return has_answered
+    return kind not in (Kind.FINAL, Kind.REVOKED)
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """Full-jitter exponential back-off inside a time budget.
@@ -211,6 +230,8 @@ class RetryPolicy:
         after throttling start higher, and never go below ``throttle_floor_ms``.
     throttle_floor_ms, cap_ms : int
         A page of 10 MiB blocks its shard for 5 s: longer waits are of no use.
+    tries_once : bool
+        Nothing is repeated, whatever the budget, but what renewed credentials allow at once.
     sleep, clock, random : callable
         Seconds, seconds (monotonic), and a number in [0, 1).
     """
@@ -220,6 +241,7 @@ class RetryPolicy:
     throttle_base_ms: int = 700
     throttle_floor_ms: int = 300
     cap_ms: int = 5_000
+    tries_once: bool = False
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
@@ -260,28 +282,28 @@ class RetryPolicy:
             if kind is Kind.REVOKED and not revoked and renew(began):
                 revoked = True  # once: a deny that also meets the new session is meant
                 continue
+            answered = has_answered()
+            is_passing = _is_passing(kind, has_answered=answered)
             if kind is Kind.EXPIRED:
                 expired += 1
                 # The first time even unchanged credentials get another try: it costs one call, and
                 # an answer that comes from a stale cache of AWS's is not rare.
-                if not renew(began) and expired > 1:
-                    raise CallFailedError(error, kind, attempts, self.clock() - started)
+                is_passing = renew(began) or expired == 1
                 if expired == 1 and self.budget_ms > 0:
                     continue
-            if not self._wait(kind, attempts, started, has_answered()):
-                raise CallFailedError(error, kind, attempts, self.clock() - started)
+            if not is_passing or not self._wait(kind, attempts, started, answered):
+                raise CallFailedError(
+                    error, kind, attempts, self.clock() - started, is_passing=is_passing
+                )
             _log.debug("try %d after %s: %s", attempts + 1, kind.value, type(error).__name__)
 
     def _wait(self, kind: Kind, attempts: int, started: float, has_answered: bool) -> bool:
         """Sleep before the next try; False if there is no time for one."""
-        # What answered before may be hidden by a proxy's page for a while; what never did is wrong.
-        if kind in (Kind.FINAL, Kind.REVOKED) or (kind is Kind.WRONG_ENDPOINT and not has_answered):
-            return False
         budget_ms = self.budget_ms
         if kind is Kind.CONNECTION and not has_answered:
             budget_ms = min(budget_ms, FIRST_CONTACT_MS)
         left_s = started + budget_ms / 1000 - self.clock()
-        if left_s <= 0:
+        if self.tries_once or left_s <= 0:
             return False
         self.sleep(min(left_s, self.delay_s(kind, attempts)))
         return True

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from kinesis_source.model.positions import END, AfterRecord, AtTimestamp, OldestSince, Position
+from kinesis_source.model.positions import (
+    AfterRecord,
+    AtTimestamp,
+    FromRecord,
+    OldestSince,
+    Position,
+    ShardEnd,
+)
 
 __all__ = ["name_position", "name_time"]
 
 
-def name_position(position: Position) -> str:
+def name_position(position: Position | FromRecord) -> str:
     """Return a position for a message, with times that people can read."""
-    if isinstance(position, AfterRecord):
+    if isinstance(position, AfterRecord | FromRecord):
         return (
             f"sequence number {position.sequence_number} (arrived {name_time(position.arrival_ms)})"
         )
     if isinstance(position, AtTimestamp):
         return f"the moment {name_time(position.epoch_ms)}"
     if isinstance(position, OldestSince):
-        return f"the oldest record (none was missing at {name_time(position.complete_ms)})"
-    return "the end of the shard" if position is END else "the oldest record"
+        whole = f"none was missing at {name_time(position.whole_ms)}"
+        if position.behind is not None:
+            return f"the oldest record behind sequence number {position.behind} ({whole})"
+        return f"the oldest record ({whole})"
+    return "the end of the shard" if isinstance(position, ShardEnd) else "the oldest record"
 
 
 def name_time(epoch_ms: int) -> str:

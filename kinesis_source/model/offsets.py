@@ -4,17 +4,24 @@ Runs on the driver. Pure. Spark stores the text as it is and compares offsets by
 one text for each value: keys sorted, nothing optional left to chance. The format is public and
 versioned; frozen checkpoints live under tests/compat/.
 
-    {"v": 1,
+    {"v": 2,
+     "begins": {"clicks": {"shardId-000000000003": {"from": "4957...",
+                                                    "arrival": 1767225600000}}},
      "streams": {"clicks": {"created": 1767225600123,
-                            "shards": {"shardId-000000000000": "end",
+                            "shards": {"shardId-000000000000": {"end": 1767225600000},
                                        "shardId-000000000001": {"after": "4957...",
                                                                 "arrival": 1767225600000},
-                                       "shardId-000000000002": "trim_horizon"}}}}
+                                       "shardId-000000000002": {"oldest": 1767225600000}}}}}
 
 Two fields mark the first micro-batch. The offset that ``initialOffset()`` returns has
 ``"initial": true``. The end offset of batch 0 has ``"start"``: the resolved start of every stream.
 Spark does not log where batch 0 began and asks ``initialOffset()`` again on a replay; the start
 that counts is the one in the end offset.
+
+``begins`` belongs to the batch that an offset ends, and is in no later offset. A shard whose
+position in the batch's start offset is no record (a moment, the oldest one) begins with the record
+named there: the first one that planning saw. Without it a batch could not tell that records were
+trimmed between its planning and its run.
 """
 
 from __future__ import annotations
@@ -24,12 +31,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kinesis_source.errors import OffsetError
-from kinesis_source.model.positions import Position, position_from_json, position_to_json, quoted
+from kinesis_source.model.positions import (
+    FromRecord,
+    Position,
+    position_from_json,
+    position_to_json,
+    quoted,
+    record_from_json,
+    record_to_json,
+)
 
 __all__ = ["OFFSET_VERSION", "StreamOffset", "StreamPosition"]
 
-OFFSET_VERSION = 1
+OFFSET_VERSION = 2
+"""Version 1 (release 0.1.0) has no ``begins``, and fewer facts in its positions."""
 
+Begins = Mapping[str, Mapping[str, FromRecord]]
 _RESTORE = "Restore the checkpoint from a copy, or start the query with a new checkpoint directory."
 
 
@@ -60,15 +77,20 @@ class StreamOffset:
         In batch 0's end offset: where batch 0 starts.
     is_initial : bool
         Whether this is the query's initial offset.
+    begins : mapping of stream key to mapping of shard id to FromRecord
+        With which record the batch that ends here begins, in shards where its start is no record.
     """
 
     streams: Mapping[str, StreamPosition]
     start: Mapping[str, StreamPosition] | None = field(default=None)
     is_initial: bool = False
+    begins: Begins = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the canonical dict: keys in sorted order at every level."""
         document: dict[str, Any] = {}
+        if any(self.begins.values()):
+            document["begins"] = _begins_to_json(self.begins)
         if self.is_initial:
             document["initial"] = True
         if self.start is not None:
@@ -96,8 +118,8 @@ class StreamOffset:
                 f"this release reads versions up to {OFFSET_VERSION}.",
                 "Run the query with the release that wrote the checkpoint, or a later one.",
             )
-        unknown = set(document) - {"v", "streams", "start", "initial"}
-        if document["v"] != OFFSET_VERSION or unknown or "streams" not in document:
+        unknown = set(document) - {"v", "streams", "start", "initial", "begins"}
+        if document["v"] < 1 or unknown or "streams" not in document:
             raise _unreadable("it has unknown or missing fields", document)
         if document.get("initial", True) is not True:
             raise _unreadable("its field 'initial' is not true", document)
@@ -105,6 +127,7 @@ class StreamOffset:
             streams=_streams_from_json(document["streams"]),
             start=_streams_from_json(document["start"]) if "start" in document else None,
             is_initial="initial" in document,
+            begins=_begins_from_json(document.get("begins", {})),
         )
 
 
@@ -141,6 +164,23 @@ def _stream_from_json(key: str, value: Any) -> StreamPosition:
             shard_id: position_from_json(position) for shard_id, position in value["shards"].items()
         },
     )
+
+
+def _begins_to_json(begins: Begins) -> dict[str, Any]:
+    return {
+        key: {shard_id: record_to_json("from", records[shard_id]) for shard_id in sorted(records)}
+        for key, records in sorted(begins.items())
+        if records
+    }
+
+
+def _begins_from_json(value: Any) -> dict[str, dict[str, FromRecord]]:
+    if not isinstance(value, dict) or not all(isinstance(part, dict) for part in value.values()):
+        raise _unreadable("its field 'begins' is not an object of objects", value)
+    return {
+        key: {shard_id: record_from_json(record) for shard_id, record in records.items()}
+        for key, records in value.items()
+    }
 
 
 def _is_whole_number(value: Any) -> bool:

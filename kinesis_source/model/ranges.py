@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kinesis_source.model.positions import Position
+from kinesis_source.model.positions import FromRecord, Position
 
 __all__ = ["Density", "ShardRange"]
 
@@ -38,17 +38,20 @@ class ShardRange:
     stream : str
         Name or ARN, as the user gave it.
     shard_id : str
-    start : Position
-        Exclusive for a record. Never END.
+    start : Position or FromRecord
+        Exclusive for a position behind a record, inclusive for a FromRecord. Never finished.
     end : Position
         An AfterRecord, inclusive: that record existed when the batch was planned. Or END: the
         shard is closed and is read until AWS says that nothing is left.
     density : Density or None
         A hint for the size of the first page; changes nothing in what is read.
+    retention_ms : int or None
+        How long the stream keeps records, as the driver last heard: tasks need not ask.
     """
 
     stream: str
     shard_id: str
-    start: Position
+    start: Position | FromRecord
     end: Position
     density: Density | None = field(default=None, compare=False)
+    retention_ms: int | None = field(default=None, compare=False)

@@ -1,35 +1,40 @@
-"""The planner, on the driver: facts in, the next batch's end and its ranges out.
+"""The rules of a micro-batch, on the driver: facts in, the batch's end and its ranges out.
 
-Pure: no clock, no AWS, no Spark. It gets the start offset's positions, the lineage of one listing
-and the bounds that the frontier found, and never asks for more. What it keeps:
+Pure: no clock, no AWS, no Spark. They get the start offset's positions, the lineage of one listing
+and the bounds that the frontier found, and never ask for more. What they keep:
 
 - a shard is readable in a batch only if all its parents were finished at the batch's START, so a
   child's records are never in the same batch as its parent's last ones (invariant 3);
 - the ranges of a batch follow from its two offsets alone, so a replay reads the same (invariant 1);
-- a finished shard stays in the offset as END until its listed children cover its whole hash range
-  and all have come into the offset: ListShards may show one child of a split before the other.
+- a finished shard stays in the offset as its end until its listed children cover its whole hash
+  range and all have come into the offset: ListShards may show one child of a split before the
+  other. What it knows of its time goes to the children (invariant 7).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import (
     END,
-    LOST,
     TRIM_HORIZON,
+    AfterRecord,
+    FromRecord,
+    OldestSince,
     Position,
+    ShardEnd,
     is_ahead,
     is_finished,
     is_later,
-    with_completeness,
 )
 from kinesis_source.model.ranges import Density, ShardRange
 from kinesis_source.model.shards import Lineage, Shard
 
 __all__ = [
+    "StreamHints",
     "awaits_children",
     "group_ranges",
     "orphaned_shards",
@@ -41,7 +46,21 @@ __all__ = [
 Positions = Mapping[str, Position]
 
 
-def readable_shards(start: Positions, lineage: Lineage) -> dict[str, Position]:
+@dataclass(frozen=True)
+class StreamHints:
+    """What the driver knows of a stream and spares its tasks the asking. Decides nothing.
+
+    Parameters
+    ----------
+    densities : mapping of shard id to Density
+    retention_ms : int or None
+    """
+
+    densities: Mapping[str, Density] = field(default_factory=dict)
+    retention_ms: int | None = None
+
+
+def readable_shards(start: Positions, lineage: Lineage, now_ms: int) -> dict[str, Position]:
     """Return the shards that a batch which begins at ``start`` may read, and from where.
 
     Parameters
@@ -50,18 +69,21 @@ def readable_shards(start: Positions, lineage: Lineage) -> dict[str, Position]:
         Of the batch's start offset.
     lineage : Lineage
         A listing made at any later time.
+    now_ms : int
+        A moment not ahead of AWS's clock.
 
     Returns
     -------
     dict of shard id to Position
-        Shards of the offset that are not finished, and new ones at TRIM_HORIZON: all whose parents
-        are finished in ``start``.
+        Shards of the offset that are not finished, and new ones at their oldest record: all whose
+        parents are finished in ``start``. Whether a new one came too late is asked elsewhere
+        (plan/late_shards.py).
     """
     passed = lineage.ancestors(start)
     # A listing that lacks a shard may make an old one look like a new root. Then only shards that
     # follow a known one are taken; the rest waits for the next listing.
     is_trusted = lineage.is_complete and all(
-        shard_id in lineage for shard_id, position in start.items() if position is not LOST
+        shard_id in lineage for shard_id, position in start.items() if not is_finished(position)
     )
     readable: dict[str, Position] = {
         shard_id: position
@@ -72,8 +94,18 @@ def readable_shards(start: Positions, lineage: Lineage) -> dict[str, Position]:
         if shard.shard_id in start or shard.shard_id in passed:
             continue
         if _is_next(shard, start, passed, lineage, is_trusted=is_trusted):
-            readable[shard.shard_id] = TRIM_HORIZON
+            readable[shard.shard_id] = OldestSince(now_ms, _children_since_ms(shard, start))
     return readable
+
+
+def _children_since_ms(shard: Shard, start: Positions) -> int | None:
+    """Return a moment before which nothing can have arrived in a new shard: a parent was open."""
+    known = [
+        position.empty_ms
+        for position in map(start.get, shard.parents)
+        if isinstance(position, ShardEnd) and position.empty_ms is not None
+    ]
+    return max(known, default=None)
 
 
 def _known_parents_are_finished(shard_id: str, start: Positions, lineage: Lineage) -> bool:
@@ -102,8 +134,8 @@ def _is_next(
 def plan_end(
     start: Positions,
     lineage: Lineage,
+    readable: Positions,
     bounds: Positions,
-    now_ms: int,
     resets: Positions | None = None,
 ) -> dict[str, Position]:
     """Return where a batch that begins at ``start`` ends.
@@ -112,11 +144,11 @@ def plan_end(
     ----------
     start : mapping of shard id to Position
     lineage : Lineage
+    readable : mapping of shard id to Position
+        Of :func:`readable_shards`, or fewer: a shard that is left out waits.
     bounds : mapping of shard id to Position
-        What the frontier found: the position of a record that exists, or END for a closed shard.
+        What the frontier found: the position of a record that exists, or the end of a closed shard.
         Shards without news may be missing; bounds of shards that may not be read yet are ignored.
-    now_ms : int
-        A moment not ahead of AWS's clock: new shards are whole then.
     resets : mapping of shard id to Position, optional
         After a loss that was reported: LOST for a shard that vanished, OldestSince for one whose
         position AWS knows no more.
@@ -127,12 +159,12 @@ def plan_end(
         Equal to ``start`` if there is no news.
     """
     end = dict(start)
-    for shard_id, position in readable_shards(start, lineage).items():
+    for shard_id, position in readable.items():
         bound = bounds.get(shard_id, position)
         if is_later(bound, position):
             end[shard_id] = bound
         elif shard_id not in start:
-            end[shard_id] = with_completeness(position, now_ms)
+            end[shard_id] = position
     end.update(resets or {})
     passed = lineage.ancestors(end)
     for shard_id, position in start.items():
@@ -152,7 +184,9 @@ def awaits_children(positions: Positions, lineage: Lineage) -> bool:
         A later listing.
     """
     return any(
-        position is END and shard_id in lineage and not lineage.children_cover(shard_id)
+        isinstance(position, ShardEnd)
+        and shard_id in lineage
+        and not lineage.children_cover(shard_id)
         for shard_id, position in positions.items()
     )
 
@@ -165,7 +199,9 @@ def orphaned_shards(start: Positions, lineage: Lineage) -> list[str]:
     return [
         shard_id
         for shard_id, position in start.items()
-        if position is END and shard_id not in lineage and not lineage.children(shard_id)
+        if isinstance(position, ShardEnd)
+        and shard_id not in lineage
+        and not lineage.children(shard_id)
     ]
 
 
@@ -183,17 +219,14 @@ def _is_succeeded(shard_id: str, positions: Positions, passed: set[str], lineage
 
 
 def plan_ranges(
-    start: StreamOffset,
-    end: StreamOffset,
-    densities: Mapping[str, Mapping[str, Density]] | None = None,
+    start: StreamOffset, end: StreamOffset, hints: Mapping[str, StreamHints] | None = None
 ) -> list[ShardRange]:
     """Return what a batch reads. A function of its two offsets alone, hints aside.
 
     Parameters
     ----------
     start, end : StreamOffset
-    densities : mapping of stream key to mapping of shard id to Density, optional
-        Hints for the readers.
+    hints : mapping of stream key to StreamHints, optional
 
     Raises
     ------
@@ -209,13 +242,18 @@ def plan_ranges(
     for key, stream_end in sorted(end.streams.items()):
         stream_start = starts.get(key)
         if stream_start is not None:
-            hints = (densities or {}).get(key, {})
-            ranges.extend(_stream_ranges(key, stream_start, stream_end, hints))
+            begins = end.begins.get(key, {})
+            hint = (hints or {}).get(key) or StreamHints()
+            ranges.extend(_stream_ranges(key, stream_start, stream_end, begins, hint))
     return ranges
 
 
 def _stream_ranges(
-    key: str, start: StreamPosition, end: StreamPosition, hints: Mapping[str, Density]
+    key: str,
+    start: StreamPosition,
+    end: StreamPosition,
+    begins: Mapping[str, FromRecord],
+    hints: StreamHints,
 ) -> Iterable[ShardRange]:
     # A stream that was deleted and created again has other shards under the same ids.
     positions = start.shards if start.created_ms == end.created_ms else {}
@@ -229,8 +267,18 @@ def _stream_ranges(
             )
     for shard_id, last in sorted(end.shards.items()):
         first = positions.get(shard_id, TRIM_HORIZON)
+        begin: Position | FromRecord = first
+        if not isinstance(first, AfterRecord):
+            begin = begins.get(shard_id, first)
         if is_ahead(last, first):
-            yield ShardRange(key, shard_id, first, last, hints.get(shard_id))
+            yield ShardRange(
+                key,
+                shard_id,
+                begin,
+                END if isinstance(last, ShardEnd) else last,
+                hints.densities.get(shard_id),
+                hints.retention_ms,
+            )
 
 
 def group_ranges(ranges: list[ShardRange], shards_per_task: int) -> list[tuple[ShardRange, ...]]:

@@ -1,10 +1,9 @@
 """The frontier, on the driver: what is known of a stream, asked with few and small calls.
 
-Holds the only state that planning has besides Spark's offsets, all of it a cache: the last listing
-of the shards and one probe per shard that is being read. A new process needs the offset alone.
-Polls of many shards run side by side, in the planner's own thread (:meth:`StreamFrontier.poll`) or
-in a poller's (plan/poller.py); what they learn can be asked for at any time without a call. It
-never decides what a batch reads; see the planner.
+Holds the only state that planning has besides Spark's offsets, all of it a cache: the stream's
+description, the last listing of its shards, and one record for each shard that is being followed. A
+new process needs the offset alone. The poller (plan/poller.py) makes its calls; what they learn can
+be asked for at any time without a call. It never decides what a batch reads; see the batch rules.
 """
 
 from __future__ import annotations
@@ -12,15 +11,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 
-from kinesis_source.aws.api import StreamApi
-from kinesis_source.model.positions import END, LOST, OldestSince, Position, is_finished
+from kinesis_source.aws.api import StreamApi, StreamDescription
+from kinesis_source.cursor.naming import name_position
+from kinesis_source.model.positions import FromRecord, Position, is_finished
 from kinesis_source.model.ranges import Density
 from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import ReadSettings, StreamSettings
-from kinesis_source.plan.listing import ShardListing
-from kinesis_source.plan.probe import NOTE_EVERY_MS, Outcome, ShardProbe
+from kinesis_source.plan.claims import LossClaims
+from kinesis_source.plan.followed import SLOW_S, FollowedShard
+from kinesis_source.plan.late_shards import LateShard
+from kinesis_source.plan.probe import LARGEST_INTERVAL_S, Finding, Outcome, ShardProbe
+from kinesis_source.plan.runtime import Runtime
+from kinesis_source.plan.stream_facts import StreamFacts
 
 __all__ = ["StreamFrontier"]
 
@@ -30,10 +33,7 @@ UNANSWERED_INTERVAL_S = 0.334
 """AWS allows 5 GetRecords a second and shard; executors need the rest."""
 CATCH_UP_INTERVAL_S = 0.5
 """Between two looks at a shard while a query waits for its tip: at most 4 GetRecords a second."""
-ORPHANED_S = 60.0
-"""How long a finished shard and all its children may be missing in the listings."""
-SLOW_S = 2.0
-"""A poll that takes longer is being repeated: no batch waits for it."""
+WARN_EVERY_S = 60.0
 
 
 class StreamFrontier:
@@ -42,12 +42,14 @@ class StreamFrontier:
     Parameters
     ----------
     api : StreamApi
+        Patient; what is polled is asked once at a time.
     stream : StreamSettings
     settings : ReadSettings
-    executor : concurrent.futures.Executor
-        Runs the polls of :meth:`poll` side by side.
-    monotonic, sleep : callable
-        Clock and pause, in seconds.
+    check_access : callable
+        Describes the stream after making sure that it may be read; raises the coded error if not.
+    runtime : Runtime
+    failing_budget_s : float
+        How long a shard, a listing or a description may fail before the query does.
     """
 
     def __init__(
@@ -55,221 +57,274 @@ class StreamFrontier:
         api: StreamApi,
         stream: StreamSettings,
         settings: ReadSettings,
-        executor: Executor,
-        *,
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], None],
+        check_access: Callable[[StreamSettings], StreamDescription],
+        runtime: Runtime,
+        failing_budget_s: float,
     ) -> None:
         self._api = api
+        self._once = api.trying_once()
         self._stream = stream
         self._settings = settings
-        self._executor = executor
-        self._monotonic = monotonic
-        self.listing = ShardListing(
-            api, stream, settings.shard_fetch_interval_ms, monotonic=monotonic, sleep=sleep
-        )
+        self._runtime = runtime
+        self._budget_s = failing_budget_s
+        self.facts = StreamFacts(api, stream, settings, check_access, runtime, failing_budget_s)
+        self.listing = self.facts.listing
         self._lock = threading.Lock()  # over all that follows; never held during a call to AWS
-        self._probes: dict[str, ShardProbe] = {}
-        self._due_s: dict[str, float] = {}
-        self._under_way_s: dict[str, float] = {}
-        self._answered_s: dict[str, float] = {}
-        self._known: dict[str, Position] = {}
-        self._unfinished: set[str] = set()
-        self.learned = 0
-        """Rises with each answer that changed what is known."""
-        self._losses: dict[str, Position] = {}
-        self._orphaned_since_s: dict[str, float] = {}
-        self._polled_at_s: float | None = None
+        self._shards: dict[str, FollowedShard] = {}
+        self._claims = LossClaims()
+        self._learned = 0
         self._not_after_ms: int | None = None
         self._closed_at_target: frozenset[str] = frozenset()
+        self._warned_s = float("-inf")
 
     # Which shards
 
-    def adopt(self, readable: Mapping[str, Position], note_every_ms: int = NOTE_EVERY_MS) -> None:
-        """Keep one probe for each shard that may be read, and no other. No I/O.
+    def adopt(self, readable: Mapping[str, Position]) -> None:
+        """Follow each shard that may be read, and no other. No I/O.
 
         Parameters
         ----------
         readable : mapping of shard id to Position
             With where the query is in them.
-        note_every_ms : int
-            See ShardProbe.
         """
         lineage = self.listing.lineage()
         with self._lock:
-            for shard_id in self._probes.keys() - readable.keys():
-                self._forget(shard_id)
+            now_s = self._runtime.monotonic()
+            for shard_id in self._shards.keys() - readable.keys():
+                del self._shards[shard_id]
             # New shards are polled together with the others from the start on.
-            due_s = min(self._due_s.values(), default=self._monotonic())
+            due_s = min((shard.due_s for shard in self._shards.values()), default=now_s)
             for shard_id, position in readable.items():
-                if shard_id not in self._probes:
-                    self._probes[shard_id] = ShardProbe(
-                        self._api,
-                        self._stream,
-                        shard_id,
-                        position,
-                        monotonic=self._monotonic,
-                        not_after_ms=self._not_after_ms,
-                        note_every_ms=note_every_ms,
-                    )
-                    self._due_s[shard_id] = due_s
-                if self._ends_by_listing(shard_id, lineage):
-                    self._probes[shard_id].bound = END
+                if shard_id not in self._shards:
+                    self._shards[shard_id] = self._follow(shard_id, position, min(due_s, now_s))
+                shard = self._shards[shard_id]
+                if shard.is_open and shard.may_end and self._ends_by_listing(shard_id, lineage):
+                    shard.end()
 
-    def bounds(self, readable: Mapping[str, Position]) -> dict[str, Position]:
-        """Return how far the adopted shards go, as far as is known. No I/O."""
-        return {shard_id: self._probes[shard_id].bound for shard_id in readable}
+    def _follow(self, shard_id: str, position: Position, due_s: float) -> FollowedShard:
+        probe = ShardProbe(
+            self._once,
+            self._stream,
+            shard_id,
+            position,
+            monotonic=self._runtime.monotonic,
+            not_after_ms=self._not_after_ms,
+        )
+        return FollowedShard(shard_id, position, probe, due_s)
+
+    def _ends_by_listing(self, shard_id: str, lineage: Lineage) -> bool:
+        """Say whether the listing alone makes the shard's end the bound."""
+        if self._not_after_ms is not None:
+            return shard_id in self._closed_at_target
+        return shard_id in lineage and lineage.shards[shard_id].is_closed
 
     # Polls
 
-    def poll(self) -> None:
-        """Poll the adopted shards whose time has come, side by side, and wait for all."""
-        due = self.take_due()
-        try:
-            for probe, outcome in zip(due, self._executor.map(ShardProbe.poll, due), strict=True):
-                self.settle(probe, outcome)
-        finally:
-            self.give_up(due)
-
-    def take_due(self) -> list[ShardProbe]:
-        """Return the probes whose time has come; each must be settled or given up."""
+    def take_due(self) -> list[FollowedShard]:
+        """Return the shards whose time has come; each must be looked at or given up."""
         with self._lock:
-            now_s = self._polled_at_s = self._monotonic()
+            now_s = self._runtime.monotonic()
             due = [
-                probe
-                for probe in self._open_probes()
-                if self._due_s[probe.shard_id] <= now_s and probe.shard_id not in self._under_way_s
+                shard
+                for shard in self._shards.values()
+                if shard.is_open and shard.due_s <= now_s and shard.looking_since_s is None
             ]
-            self._under_way_s.update((probe.shard_id, now_s) for probe in due)
+            for shard in due:
+                shard.looking_since_s = now_s
         return due
 
-    def settle(self, probe: ShardProbe, outcome: Outcome) -> None:
-        """Take in what a poll learned."""
-        shard_id = probe.shard_id
-        if outcome is Outcome.UNLISTED_END:
-            self._close_if_listed(probe)
-        with self._lock:
-            if self._probes.get(shard_id) is not probe or shard_id not in self._under_way_s:
-                return  # not adopted any more
-            began_s = self._under_way_s.pop(shard_id)
-            self._answered_s[shard_id] = began_s
-            if outcome is not Outcome.TIP or probe.bound != self._known.get(shard_id):
-                self._known[shard_id] = probe.bound
-                self.learned += 1
-            self._due_s[shard_id] = began_s + self._pause_s(probe, outcome)
-            if outcome in (Outcome.MORE, Outcome.UNANSWERED):
-                self._unfinished.add(shard_id)
-            else:
-                self._unfinished.discard(shard_id)
-            if outcome is Outcome.GONE:
-                self._losses[shard_id] = LOST
-            elif outcome is Outcome.REFUSED:
-                self._losses[shard_id] = OldestSince(self._api.now_ms())
-            elif outcome is not Outcome.UNLISTED_END and probe.bound is END:
-                self.listing.ask_for_another()  # children are wanted
+    def look(self, shard: FollowedShard, *, shares_rate: bool) -> None:
+        """Poll a shard that was taken.
 
-    def give_up(self, probes: list[ShardProbe]) -> None:
-        """Let probes be polled again that were not settled."""
-        with self._lock:
-            for probe in probes:
-                if self._probes.get(probe.shard_id) is probe:
-                    self._under_way_s.pop(probe.shard_id, None)
-
-    def is_settled(self, since_s: float) -> bool:
-        """Say whether no poll is due or under way of a shard without an answer since a time.
-
-        Polls that take long do not count.
+        Raises
+        ------
+        KinesisSourceError
+            What does not pass by itself, or has not for the whole retry budget.
         """
         with self._lock:
-            now_s = self._monotonic()
-            return not any(
-                self._answered_s.get(probe.shard_id, float("-inf")) < since_s
-                and self._is_awaited(probe.shard_id, now_s)
-                for probe in self._open_probes()
+            # It may have waited for a slot: the look begins now.
+            shard.looking_since_s = self._runtime.monotonic()
+        self.settle(shard, shard.probe.poll(shares_rate=shares_rate))
+
+    def settle(self, shard: FollowedShard, finding: Finding) -> None:
+        """Take in what a poll learned."""
+        now_ms = self._api.now_ms()
+        with self._lock:
+            if self._shards.get(shard.shard_id) is not shard or shard.looking_since_s is None:
+                return  # not followed any more
+            now_s, began_s = self._runtime.monotonic(), shard.looking_since_s
+            if shard.take(finding) or finding.outcome is not Outcome.TIP:
+                self._learned += 1
+            shard.note_look(finding, now_s)
+            self._note_claims(shard, finding, began_s, now_s, now_ms)
+            shard.due_s = max(now_s, began_s + self._pause_s(shard, finding))
+            if finding.outcome is Outcome.UNLISTED_END or is_finished(shard.bound):
+                self.listing.ask_for_another()  # children are wanted
+        if finding.outcome is Outcome.IN_FUTURE:
+            self._warn_of_future(shard, now_s)
+        if finding.error is not None and shard.is_given_up(finding.error, now_s, self._budget_s):
+            raise finding.error
+
+    def give_up(self, shard: FollowedShard) -> None:
+        """Let a shard be polled again that was not settled."""
+        with self._lock:
+            shard.looking_since_s = None
+
+    def note_failure(self, shard_id: str) -> None:
+        """Note that another call for a shard failed in a way that passes."""
+        with self._lock:
+            if shard_id in self._shards:
+                self._shards[shard_id].note_failure(self._runtime.monotonic())
+
+    def _note_claims(
+        self, shard: FollowedShard, finding: Finding, asked_s: float, now_s: float, now_ms: int
+    ) -> None:
+        """One reply that denies a shard or a record proves nothing."""
+        if finding.outcome is Outcome.REFUSED:
+            self.facts.doubt_description()
+            self._claims.refuse(shard.shard_id, shard.bound, asked_s, now_s, now_ms)
+        elif finding.outcome is Outcome.DENIED:
+            self.facts.doubt_description()
+            self.listing.ask_for_another()
+            self._claims.deny(shard.shard_id, now_s)
+        elif finding.outcome is not Outcome.LATER:
+            self._claims.answer(shard.shard_id)
+
+    def _warn_of_future(self, shard: FollowedShard, now_s: float) -> None:
+        if now_s - self._warned_s >= WARN_EVERY_S:
+            self._warned_s = now_s
+            logger.warning(
+                "Shard %s of stream %s: AWS says that %s has not come yet, so nothing can be read; "
+                "asking again. If it lies far ahead, start with a new checkpoint directory.",
+                shard.shard_id,
+                self._stream.key,
+                name_position(shard.start),
             )
 
-    def _is_awaited(self, shard_id: str, now_s: float) -> bool:
-        began_s = self._under_way_s.get(shard_id)
-        if began_s is not None:
-            return now_s - began_s < SLOW_S
-        return self._due_s[shard_id] <= now_s
-
-    @property
-    def shard_count(self) -> int:
-        """How many shards are adopted."""
-        return len(self._probes)
-
-    @property
-    def is_searching(self) -> bool:
-        """Whether some shard's last answer left open if there is more."""
-        with self._lock:
-            return any(probe.shard_id in self._unfinished for probe in self._open_probes())
-
-    @property
-    def next_poll_s(self) -> float:
-        """When the next poll is due, by the monotonic clock; long ago if there was none yet."""
-        with self._lock:
-            if self._polled_at_s is None:
-                return 0.0
-            return min(
-                (
-                    self._due_s[probe.shard_id]
-                    for probe in self._open_probes()
-                    if probe.shard_id not in self._under_way_s
-                ),
-                default=self._polled_at_s + self._settings.poll_interval_ms / 1000,
-            )
+    def _pause_s(self, shard: FollowedShard, finding: Finding) -> float:
+        if shard.failures:
+            return shard.delay_s
+        if self._not_after_ms is not None:
+            return CATCH_UP_INTERVAL_S
+        poll_s = self._settings.poll_interval_ms / 1000
+        interval_s = min(poll_s * finding.interval_factor, max(poll_s, LARGEST_INTERVAL_S))
+        if finding.outcome is Outcome.UNANSWERED or not shard.has_looked:
+            return min(interval_s, UNANSWERED_INTERVAL_S)
+        return interval_s
 
     # What was learned
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        """A value that changes when something new is known."""
+        return self._learned, self.facts.changes, self.listing.last, self.listing.listed_s
+
+    def is_settled(self, since_s: float) -> bool:
+        """Say whether no look is due or under way at a shard without an answer since a time.
+
+        Looks that take long do not count.
+        """
+        with self._lock:
+            now_s = self._runtime.monotonic()
+            return not any(
+                shard.answered_s < since_s and self._is_awaited(shard, now_s)
+                for shard in self._shards.values()
+                if shard.is_open
+            )
+
+    @staticmethod
+    def _is_awaited(shard: FollowedShard, now_s: float) -> bool:
+        if shard.is_slow or shard.failures:
+            return False
+        if shard.looking_since_s is not None:
+            return now_s - shard.looking_since_s < SLOW_S
+        return shard.due_s <= now_s
+
+    def bounds(self, readable: Mapping[str, Position]) -> dict[str, Position]:
+        """Return how far the followed shards go, as far as is known. No I/O."""
+        with self._lock:
+            return {
+                shard_id: self._shards[shard_id].bound
+                for shard_id in readable
+                if shard_id in self._shards
+            }
+
+    @property
+    def firsts(self) -> dict[str, FromRecord]:
+        """The first record behind each start that is no record, where one was seen."""
+        with self._lock:
+            return {
+                shard_id: shard.first
+                for shard_id, shard in self._shards.items()
+                if shard.first is not None
+            }
 
     @property
     def densities(self) -> dict[str, Density]:
         """How dense the shards are of which records were seen. No I/O."""
         with self._lock:
             return {
-                shard_id: probe.density
-                for shard_id, probe in self._probes.items()
-                if probe.density is not None
+                shard_id: shard.density
+                for shard_id, shard in self._shards.items()
+                if shard.density is not None
             }
 
     @property
-    def first_arrivals_ms(self) -> dict[str, int]:
-        """Arrival of the first record behind a start that is no record, where one was seen."""
-        with self._lock:
-            return {
-                shard_id: probe.first_ms
-                for shard_id, probe in self._probes.items()
-                if probe.first_ms is not None
-            }
+    def shard_count(self) -> int:
+        """How many shards are followed."""
+        return len(self._shards)
 
-    def note_orphans(self, orphans: list[str]) -> None:
-        """Take finished shards for lost whose children are not listed for too long to be late."""
-        now_s = self._monotonic()
+    @property
+    def is_searching(self) -> bool:
+        """Whether some shard's last answer left open if there is more."""
         with self._lock:
-            self._orphaned_since_s = {
-                shard_id: self._orphaned_since_s.get(shard_id, now_s) for shard_id in orphans
-            }
-            for shard_id, since_s in self._orphaned_since_s.items():
-                self.listing.ask_for_another()
-                if now_s - since_s > ORPHANED_S:
-                    self._losses[shard_id] = LOST
-
-    def take_losses(self) -> dict[str, Position]:
-        """Return the shards that AWS knows no more, or whose position it does not know.
-
-        With how to go on there. Forgets them, and the probes of these shards.
-        """
-        with self._lock:
-            losses, self._losses = self._losses, {}
-            for shard_id in losses:
-                self._forget(shard_id)
-        return losses
+            return any(shard.is_unfinished for shard in self._shards.values() if shard.is_open)
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether every probe knows the last record that the target allows."""
+        """Whether the last record that the target allows is known of every shard."""
         with self._lock:
-            return not self._open_probes()
+            return not any(shard.is_open for shard in self._shards.values())
+
+    # Losses
+
+    def take_losses(self, orphans: list[str]) -> dict[str, Position]:
+        """Return the shards that AWS knows no more, or whose position it does not know.
+
+        With how to go on there. Forgets them, and what was known of these shards.
+
+        Parameters
+        ----------
+        orphans : list of str
+            Finished shards that are not listed, nor any child of theirs.
+        """
+        lineage = self.listing.lineage()
+        with self._lock:
+            now_s = self._runtime.monotonic()
+            self._claims.hold_against(lineage, self.listing.listed_s, orphans, now_s)
+            losses = self._claims.take_losses()
+            for shard_id in losses:
+                self._shards.pop(shard_id, None)
+            if self._claims.are_any:
+                self.listing.ask_for_another()
+        return losses
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether something is said to be gone, and neither believed nor contradicted yet."""
+        with self._lock:
+            return self._claims.are_any
+
+    def believed_late(self, late: Mapping[str, LateShard]) -> dict[str, LateShard]:
+        """Return those late shards whose parents several listings agree not to show any more."""
+        with self._lock:
+            now_s = self._runtime.monotonic()
+            believed = self._claims.believed_late(late, self.listing.listed_s, now_s)
+            if len(believed) < len(late):
+                self.listing.ask_for_another()
+        return believed
+
+    # The target of AvailableNow
 
     def note_closed(self) -> None:
         """List now, and let AvailableNow read the shards that are closed by now to their ends."""
@@ -281,66 +336,22 @@ class StreamFrontier:
         """Refuse records that arrive later as bounds (AvailableNow); None: follow the stream."""
         with self._lock:
             self._not_after_ms = not_after_ms
-            for shard_id in list(self._probes):
-                self._forget(shard_id)
+            self._shards.clear()
 
     def metrics(self) -> dict[str, int]:
         """Return numbers for Spark's progress report. No I/O."""
         with self._lock:
-            lags = [
-                probe.millis_behind_latest
-                for probe in self._probes.values()
-                if probe.millis_behind_latest is not None and not is_finished(probe.bound)
-            ]
-        lineage = self.listing.last
-        shards = len(lineage) if lineage else 0
-        closed = sum(shard.is_closed for shard in lineage) if lineage else 0
-        metrics = {"numTotalShards": shards, "numClosedShards": closed}
+            shards = list(self._shards.values())
+        open_shards = [shard for shard in shards if not is_finished(shard.bound)]
+        lags = [s.millis_behind_latest for s in open_shards if s.millis_behind_latest is not None]
+        lineage = self.listing.last or ()
+        metrics = {
+            "numTotalShards": len(lineage),
+            "numClosedShards": sum(shard.is_closed for shard in lineage),
+            "numUnansweredShards": sum(s.is_in_future or s.failures > 0 for s in open_shards),
+        }
         if lags:
             metrics["minMsBehindLatest"] = min(lags)
             metrics["avgMsBehindLatest"] = sum(lags) // len(lags)
             metrics["maxMsBehindLatest"] = max(lags)
         return metrics
-
-    def _open_probes(self) -> list[ShardProbe]:
-        return [
-            probe
-            for probe in self._probes.values()
-            if not is_finished(probe.bound) and not probe.is_exhausted
-        ]
-
-    def _forget(self, shard_id: str) -> None:
-        self._probes.pop(shard_id, None)
-        self._due_s.pop(shard_id, None)
-        self._under_way_s.pop(shard_id, None)
-        self._answered_s.pop(shard_id, None)
-        self._known.pop(shard_id, None)
-        self._unfinished.discard(shard_id)
-
-    def _ends_by_listing(self, shard_id: str, lineage: Lineage) -> bool:
-        """Say whether the listing alone makes END the bound: executors find the end themselves."""
-        if self._not_after_ms is not None:
-            return shard_id in self._closed_at_target
-        return shard_id in lineage and lineage.shards[shard_id].is_closed
-
-    def _close_if_listed(self, probe: ShardProbe) -> None:
-        """Believe a missing next iterator only if a fresh listing shows the shard closed."""
-        # Many shards may end at once: one listing that began after their polls serves all.
-        lineage = self.listing.newer_than(self._under_way_s.get(probe.shard_id))
-        if probe.shard_id in lineage and lineage.shards[probe.shard_id].is_closed:
-            probe.bound = END
-        else:
-            logger.warning(
-                "Shard %s of stream %s: a reply had no next iterator, but the shard is open; "
-                "it is read again.",
-                probe.shard_id,
-                self._stream.key,
-            )
-
-    def _pause_s(self, probe: ShardProbe, outcome: Outcome) -> float:
-        if self._not_after_ms is not None:
-            return CATCH_UP_INTERVAL_S
-        interval_s = probe.interval_s(self._settings.poll_interval_ms / 1000)
-        if outcome is Outcome.UNANSWERED:
-            return min(interval_s, UNANSWERED_INTERVAL_S)
-        return interval_s

@@ -1,7 +1,7 @@
 """ShardListing, on the driver: the shards of one stream, as last listed.
 
-A cache of ListShards; a new process needs none of it. Used by the planner's thread and by the
-threads that poll: a listing is replaced as a whole, never changed.
+A cache of ListShards; a new process needs none of it. Used by the planning thread and by the ones
+that poll: a listing is replaced as a whole, never changed, and no lock is held during the call.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from kinesis_source.aws.api import StreamApi
 from kinesis_source.errors import StreamError
 from kinesis_source.model.shards import HASH_KEY_MAX, Lineage, Shard, covers
 from kinesis_source.options.settings import StreamSettings
+from kinesis_source.plan.runtime import Runtime
 
 __all__ = ["ShardListing"]
 
 DEADLINE_S = 30.0
 """How long a listing with a hole is asked for again before a query can start."""
+LEAST_INTERVAL_S = 0.5
+"""Between two listings that are asked for because shards are missing in the last."""
 
 
 class ShardListing:
@@ -28,29 +31,22 @@ class ShardListing:
     api : StreamApi
     stream : StreamSettings
     fetch_interval_ms : int
-        A listing that is older is made anew by :meth:`refresh`.
-    monotonic, sleep : callable
-        Clock and pause, in seconds.
+        A listing that is older is due.
+    runtime : Runtime
     """
 
     def __init__(
-        self,
-        api: StreamApi,
-        stream: StreamSettings,
-        fetch_interval_ms: int,
-        *,
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], None],
+        self, api: StreamApi, stream: StreamSettings, fetch_interval_ms: int, runtime: Runtime
     ) -> None:
         self._api = api
         self._stream = stream
         self._fetch_interval_s = fetch_interval_ms / 1000
-        self._monotonic = monotonic
-        self._sleep = sleep
+        self._runtime = runtime
         self._lock = threading.Lock()
         self._lineage: Lineage | None = None
-        self._listed_at_s = 0.0
         self._is_asked_for = False
+        self.listed_s = float("-inf")
+        """When the last listing was begun."""
 
     @property
     def last(self) -> Lineage | None:
@@ -61,39 +57,32 @@ class ShardListing:
         """Return the last listing, made now only if there is none."""
         return self._lineage or self.list_now()
 
-    def refresh(self) -> Lineage:
-        """Return the last listing, made now if the fetch interval is over or one was asked for."""
-        lineage = self._lineage
-        return self.list_now() if lineage is None or self.is_due else lineage
-
     @property
     def is_due(self) -> bool:
         """Whether the fetch interval is over, or another listing was asked for."""
-        age_s = self._monotonic() - self._listed_at_s
-        return self._is_asked_for or age_s >= self._fetch_interval_s
+        age_s = self._runtime.monotonic() - self.listed_s
+        return age_s >= (LEAST_INTERVAL_S if self._is_asked_for else self._fetch_interval_s)
 
     def ask_for_another(self) -> None:
-        """Let :meth:`refresh` not wait for the fetch interval: shards are missing in the last."""
+        """Let the next listing not wait for the fetch interval: shards are missing in the last."""
         self._is_asked_for = True
 
-    def list_now(self) -> Lineage:
-        """List, whatever is known."""
-        with self._lock:
-            return self._list()
+    def list_now(self, api: StreamApi | None = None) -> Lineage:
+        """List, whatever is known.
 
-    def newer_than(self, time_s: float | None) -> Lineage:
-        """Return a listing that began later than a time; made now if the last one did not."""
-        with self._lock:
-            if self._lineage is None or time_s is None or self._listed_at_s <= time_s:
-                return self._list()
-            return self._lineage
-
-    def _list(self) -> Lineage:
+        Parameters
+        ----------
+        api : StreamApi or None
+            Another one than the listing's own, such as one that tries once.
+        """
+        began_s = self._runtime.monotonic()
         self._is_asked_for = False
-        self._listed_at_s = self._monotonic()
-        shards = self._api.list_shards(self._stream)
-        self._lineage = Lineage(self._with_sticky_closes(shards))
-        return self._lineage
+        shards = (api or self._api).list_shards(self._stream)
+        with self._lock:
+            lineage = Lineage(self._with_sticky_closes(shards))
+            if began_s >= self.listed_s:  # two at a time: the one that began later counts
+                self._lineage, self.listed_s = lineage, began_s
+            return self._lineage or lineage
 
     def complete(self, shards: Callable[[], tuple[Shard, ...]]) -> tuple[Shard, ...]:
         """List until the shards that a query starts with cover every hash key.
@@ -110,19 +99,19 @@ class ShardListing:
         StreamError
             ``[STREAM_LISTING]`` if no listing without holes could be had in time.
         """
-        deadline_s = self._monotonic() + DEADLINE_S
+        deadline_s = self._runtime.monotonic() + DEADLINE_S
         while True:
             found = shards()
             if covers(found, 0, HASH_KEY_MAX) and self.lineage().is_complete:
                 return found
-            if self._monotonic() >= deadline_s:
+            if self._runtime.monotonic() >= deadline_s:
                 raise StreamError(
                     "STREAM_LISTING",
                     f"The shards listed for stream {self._stream.key!r} left part of the hash key "
                     f"range without a shard for {DEADLINE_S:.0f} s ({len(found)} shards).",
                     "The stream is being resharded or deleted: start the query again in a minute.",
                 )
-            self._sleep(0.5)
+            self._runtime.sleep(LEAST_INTERVAL_S)
 
     def _with_sticky_closes(self, shards: tuple[Shard, ...]) -> tuple[Shard, ...]:
         """Keep a shard closed that an older listing showed closed: shards never open again."""

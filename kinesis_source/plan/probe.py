@@ -11,36 +11,36 @@ correctness, only for progress. One poll does one of three things (docs/ARCHITEC
 After a leap that hit, the next poll leaps first: at full rate a poll is one GetShardIterator and
 one GetRecords. At least every second poll walks or moves ahead, so progress never depends on
 arrival times, which AWS does not promise to be in order.
+
+A poll makes each call once: what AWS throttles is asked again later, no thread sleeps on it. What
+it learned leaves as a Finding that nobody changes afterwards; a probe is polled by one thread at a
+time, and shares nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
-from kinesis_source.aws.api import (
-    NO_DATA,
-    IteratorExpiredError,
-    Page,
-    PositionRefusedError,
-    StreamApi,
-)
+from kinesis_source.aws.api import IteratorExpiredError, Page, PositionRefusedError, StreamApi
 from kinesis_source.cursor.density import density_of
-from kinesis_source.errors import StreamError
+from kinesis_source.cursor.shard_cursor import ShardCursor, first_page, records_between
+from kinesis_source.errors import KinesisSourceError, ServiceError, StreamError, ThrottledError
 from kinesis_source.model.positions import (
-    END,
     AfterRecord,
     AtTimestamp,
+    FromRecord,
     Position,
-    complete_at_ms,
+    ShardEnd,
+    empty_at_ms,
     is_ahead,
-    is_finished,
-    with_completeness,
+    with_emptiness,
 )
 from kinesis_source.model.ranges import Density
 from kinesis_source.options.settings import StreamSettings
 
-__all__ = ["LARGEST_INTERVAL_S", "Outcome", "ShardProbe"]
+__all__ = ["LARGEST_INTERVAL_S", "Finding", "Outcome", "ShardProbe"]
 
 WALK_BYTES = 64 * 1024
 """What one walk may cost of a shard's 2 MiB/s, which it shares with the executors."""
@@ -53,14 +53,12 @@ FIRST_RECORD_BYTES = 2 * 1024
 LEAP_BACK_MS = 200
 """How far before now a leap lands. Nearer, and a shard at full rate may have no record there."""
 SEARCH_DONE_MS = 50
-ITERATOR_LIFE_S = 240.0
-"""AWS: five minutes (GetShardIterator, API reference). Younger ones save a failing call."""
-UNANSWERED_TRIES = 3
 LEAP_AFTER_UNANSWERED = 5
 LARGEST_INTERVAL_S = 10.0
 LARGEST_LIMIT = 10_000
-NOTE_EVERY_MS = 6 * 3_600_000
-"""A quarter of the shortest retention."""
+NOTE_EVERY_MS = 3_600_000
+"""How often an idle shard's bound notes that nothing is behind it. A query that is down for the
+retention less this can tell that nothing was lost."""
 
 
 class Outcome(Enum):
@@ -69,9 +67,45 @@ class Outcome(Enum):
     TIP = "nothing is left behind the bound"
     MORE = "there may be more"
     UNANSWERED = "an empty page that is not at the tip: ask again soon"
-    GONE = "AWS knows the shard no more"
-    REFUSED = "AWS knows the record no more that the bound is behind"
+    LATER = "the call failed in a way that passes"
+    DENIED = "AWS says that it does not know the shard"
+    REFUSED = "AWS says that it does not know the record that the bound is behind"
+    IN_FUTURE = "AWS says that the moment of the start has not come"
     UNLISTED_END = "no next iterator and no children: list the shards again"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one poll brought.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    bound : Position
+    first : FromRecord or None
+        The first record behind a start that is no record, once one was seen.
+    has_looked : bool
+        Whether a page showed what is at the start, or that nothing is.
+    is_exhausted : bool
+        With a target: whether the last record that counts is known.
+    density : Density or None
+        By the last walk that saw records.
+    millis_behind_latest : int or None
+    interval_factor : float
+        How much less often to poll, because one record fills a walk.
+    error : KinesisSourceError or None
+        Of LATER, DENIED.
+    """
+
+    outcome: Outcome
+    bound: Position
+    first: FromRecord | None = None
+    has_looked: bool = False
+    is_exhausted: bool = False
+    density: Density | None = None
+    millis_behind_latest: int | None = None
+    interval_factor: float = 1.0
+    error: KinesisSourceError | None = None
 
 
 class ShardProbe:
@@ -80,16 +114,15 @@ class ShardProbe:
     Parameters
     ----------
     api : StreamApi
+        Whose calls are made once, see StreamApi.trying_once.
     stream : StreamSettings
     shard_id : str
     start : Position
-        Where the query is in this shard. Never END.
+        Where the query is in this shard. Not finished.
     monotonic : callable
         Seconds that never go back.
     not_after_ms : int or None
         Records that arrived later are refused as bounds (AvailableNow).
-    note_every_ms : int
-        How often an idle shard's bound notes that nothing behind it is gone.
     """
 
     def __init__(
@@ -101,53 +134,69 @@ class ShardProbe:
         *,
         monotonic: Callable[[], float],
         not_after_ms: int | None = None,
-        note_every_ms: int = NOTE_EVERY_MS,
     ) -> None:
-        self.shard_id = shard_id
-        self.bound: Position = start
-        self.first_ms: int | None = None  # arrival of the first record behind a start
-        self.millis_behind_latest: int | None = None
-        self.is_exhausted = False  # with not_after_ms: the last record that counts is known
         self._api = api
         self._stream = stream
+        self._shard_id = shard_id
         self._monotonic = monotonic
         self._not_after_ms = not_after_ms
-        self._note_every_ms = note_every_ms
-        self._adopted_ms: int | None = None
-        self._iterator: str | None = None
-        self._iterator_since_s = 0.0
+        self._bound = start
+        self._read_before = int(getattr(start, "behind", None) or -1)
+        self._first: FromRecord | None = None
+        self._has_looked = False
+        self._is_exhausted = False
+        self._millis_behind_latest: int | None = None
+        self._density: Density | None = None
         self._record_bytes = float(FIRST_RECORD_BYTES)
-        self.density: Density | None = None  # by the last walk that saw records
+        self._cursor = ShardCursor(api, stream, shard_id, start, monotonic=monotonic)
         self._search_until_ms: int | None = None
         self._leap_first = False
         self._unanswered_in_row = 0
 
-    def poll(self, *, shares_rate: bool = False) -> Outcome:
+    def poll(self, *, shares_rate: bool = False) -> Finding:
         """Look once: at most one GetShardIterator and two GetRecords, one of them with Limit 1.
 
         Parameters
         ----------
         shares_rate : bool
             Executors may be reading the shard: take little of its 2 MiB/s.
+
+        Raises
+        ------
+        KinesisSourceError
+            What does not pass by itself: access, credentials, a stream that is gone.
         """
-        if is_finished(self.bound) or self.is_exhausted:
-            return Outcome.TIP
+        if isinstance(self._bound, ShardEnd) or self._is_exhausted:
+            return self._finding(Outcome.TIP)
         try:
-            return self._look(shares_rate)
+            return self._finding(self._look(shares_rate))
         except PositionRefusedError:
-            # A moment may lie ahead of AWS's clock for a while; a record that AWS does not know
-            # will not come back.
-            self._iterator = None
-            is_record = isinstance(self.bound, AfterRecord)
-            return Outcome.REFUSED if is_record else Outcome.UNANSWERED
+            self._cursor.seek(self._cursor.position)
+            is_moment = isinstance(self._cursor.position, AtTimestamp)
+            return self._finding(Outcome.IN_FUTURE if is_moment else Outcome.REFUSED)
+        except IteratorExpiredError:
+            # Too old at its first use: the machine slept.
+            return self._finding(Outcome.UNANSWERED)
         except StreamError as error:
             if error.code != "STREAM_SHARD_NOT_FOUND":
                 raise
-            return Outcome.GONE
-        except IteratorExpiredError:
-            # Too old at its first use: the machine slept, or a call was repeated for minutes.
-            self._iterator = None
-            return Outcome.UNANSWERED
+            self._cursor.seek(self._cursor.position)
+            return self._finding(Outcome.DENIED, error)
+        except (ThrottledError, ServiceError) as error:
+            return self._finding(Outcome.LATER, error)
+
+    def _finding(self, outcome: Outcome, error: KinesisSourceError | None = None) -> Finding:
+        return Finding(
+            outcome,
+            self._bound,
+            self._first,
+            self._has_looked,
+            self._is_exhausted,
+            self._density,
+            self._millis_behind_latest,
+            max(1.0, self._record_bytes / WALK_BYTES),
+            error,
+        )
 
     def _look(self, shares_rate: bool) -> Outcome:
         if self._leap_first:
@@ -156,56 +205,50 @@ class ShardProbe:
         is_quiet = self._search_until_ms is not None and not shares_rate
         return self._walk(QUIET_WALK_BYTES if is_quiet else WALK_BYTES)
 
-    def interval_s(self, poll_interval_s: float) -> float:
-        """Return the time to the next poll: longer where one record fills a walk."""
-        factor = max(1.0, self._record_bytes / WALK_BYTES)
-        longest = max(poll_interval_s, LARGEST_INTERVAL_S)
-        return min(poll_interval_s * factor, longest)
-
     # Walk
 
     def _walk(self, most_bytes: int) -> Outcome:
         limit = max(1, min(LARGEST_LIMIT, int(most_bytes / self._record_bytes)))
         asked_ms = self._api.now_ms()
-        page, is_iterator_new = self._page_behind_bound(limit)
-        self.millis_behind_latest = page.millis_behind_latest
+        page = self._cursor.next_page(limit)
+        self._millis_behind_latest = page.millis_behind_latest
+        is_full = len(page) >= limit
+        page = records_between(page, self._read_before, None)
         if len(page):
             self._learn_size(page)
-            if not isinstance(self.bound, AfterRecord):
-                self.first_ms = min(page.arrival_ms)
         refused = self._advance(page)
-        self._keep(page.next_iterator)
+        self._has_looked |= bool(len(page)) or page.millis_behind_latest == 0
         if refused:
-            self.is_exhausted = True
+            self._is_exhausted = True
             return Outcome.TIP
         if page.next_iterator is None:
             if page.is_shard_end:
-                self.bound = END
+                self._bound = ShardEnd(empty_at_ms(self._bound))
                 return Outcome.TIP
             return Outcome.UNLISTED_END
-        if page.millis_behind_latest == 0 and len(page) < limit:
+        if page.millis_behind_latest == 0 and not is_full:
             if not len(page):
-                self._note_complete(asked_ms)
+                self._note_empty(asked_ms)
             return self._at_tip(page)
         if not len(page):
             return self._unanswered()
         self._unanswered_in_row = 0
-        self._look_ahead(is_iterator_new)
+        self._look_ahead()
         return Outcome.MORE
 
-    def _look_ahead(self, is_iterator_new: bool) -> None:
+    def _look_ahead(self) -> None:
         """Leap or search; one GetShardIterator a poll, so after a new one in the next poll."""
         if self._search_until_ms is None:
-            self._leap_first = is_iterator_new or self._leap()
-        elif not is_iterator_new:
+            self._leap_first = self._cursor.took_iterator or self._leap()
+        elif not self._cursor.took_iterator:
             self._search(self._search_until_ms)
 
     def _at_tip(self, page: Page) -> Outcome:
         self._search_until_ms = None
         if self._not_after_ms is not None:
             # Only an empty page proves that nothing was left: a short one may merely be short.
-            self.is_exhausted = not len(page)
-            return Outcome.TIP if self.is_exhausted else Outcome.MORE
+            self._is_exhausted = not len(page)
+            return Outcome.TIP if self._is_exhausted else Outcome.MORE
         return Outcome.TIP
 
     def _unanswered(self) -> Outcome:
@@ -215,65 +258,34 @@ class ShardProbe:
             self._leap_first = self._leap()
         return Outcome.UNANSWERED
 
-    def _note_complete(self, asked_ms: int) -> None:
+    def _note_empty(self, asked_ms: int) -> None:
         """Note once in a while that the shard held nothing behind the bound.
 
         Its last record may grow older than the retention without anything being lost.
         """
-        known_ms = complete_at_ms(self.bound)
-        if known_ms is None:
-            # A shard that is new in this look: the planner notes the time of its adoption.
-            known_ms = self._adopted_ms = self._adopted_ms or asked_ms
-        if asked_ms - known_ms > self._note_every_ms:
-            self.bound = with_completeness(self.bound, asked_ms)
-
-    def _page_behind_bound(self, limit: int) -> tuple[Page, bool]:
-        """Return a page, and whether it took a new iterator."""
-        if self._monotonic() - self._iterator_since_s > ITERATOR_LIFE_S:
-            self._iterator = None
-        if self._iterator is not None:
-            try:
-                return self._get_page(self._iterator, limit), False
-            except IteratorExpiredError:
-                self._iterator = None
-        iterator = self._api.get_iterator(self._stream, self.shard_id, self.bound)
-        return self._get_page(iterator, limit), True
-
-    def _get_page(self, iterator: str, limit: int) -> Page:
-        return self._api.get_page(self._stream, self.shard_id, iterator, limit, NO_DATA)
+        if asked_ms - (empty_at_ms(self._bound) or 0) > NOTE_EVERY_MS:
+            self._bound = with_emptiness(self._bound, asked_ms)
 
     def _advance(self, page: Page) -> bool:
         """Move the bound to the last record of a page; say whether a later one was refused."""
         last = len(page) - 1
-        if self._not_after_ms is not None:
-            while last >= 0 and page.arrival_ms[last] > self._not_after_ms:
-                last -= 1
-        if last >= 0 and self._is_begun(page.arrival_ms[: last + 1]):
+        while last >= 0 and self._is_refused(page.arrival_ms[last]):
+            last -= 1
+        if last >= 0:
+            if self._first is None and not isinstance(self._bound, AfterRecord):
+                self._first = FromRecord(page.sequence_numbers[0], page.arrival_ms[0])
             self._take(AfterRecord(page.sequence_numbers[last], page.arrival_ms[last]))
         return last < len(page) - 1
 
-    def _is_begun(self, arrival_ms: Sequence[int]) -> bool:
-        """Say whether executors, who look from the start on anew, come to these records at all.
-
-        An iterator of a moment without later records gives what is put next, even if its arrival
-        time lies before that moment; one that is made afterwards skips such records.
-        """
-        start = self.bound
-        return not isinstance(start, AtTimestamp) or max(arrival_ms) >= start.epoch_ms
-
     def _take(self, bound: AfterRecord) -> bool:
-        if not is_ahead(bound, self.bound):
+        if not is_ahead(bound, self._bound):
             return False
-        self.bound = bound
+        self._bound = bound
         return True
 
-    def _keep(self, iterator: str | None) -> None:
-        self._iterator = iterator
-        self._iterator_since_s = self._monotonic()
-
     def _learn_size(self, page: Page) -> None:
-        self.density = density_of(page, page.data_bytes, self.density)
-        mean = self.density.record_bytes
+        self._density = density_of(page, page.data_bytes, self._density)
+        mean = self._density.record_bytes
         self._record_bytes = max(
             1.0, (self._record_bytes + mean) / 2 if mean < WALK_BYTES else mean
         )
@@ -285,7 +297,7 @@ class ShardProbe:
         moment_ms = self._api.now_ms() - LEAP_BACK_MS
         if self._not_after_ms is not None:
             moment_ms = min(moment_ms, self._not_after_ms - LEAP_BACK_MS)
-        if not isinstance(self.bound, AfterRecord) or moment_ms <= self.bound.arrival_ms:
+        if not isinstance(self._bound, AfterRecord) or moment_ms <= self._bound.arrival_ms:
             return False
         if self._find_from(moment_ms) is Found.AHEAD:
             self._search_until_ms = None
@@ -294,7 +306,7 @@ class ShardProbe:
         return False
 
     def _search(self, until_ms: int) -> None:
-        arrival_ms = self.bound.arrival_ms if isinstance(self.bound, AfterRecord) else until_ms
+        arrival_ms = self._bound.arrival_ms if isinstance(self._bound, AfterRecord) else until_ms
         if until_ms - arrival_ms <= SEARCH_DONE_MS:
             self._search_until_ms = None
             return
@@ -304,29 +316,26 @@ class ShardProbe:
 
     def _find_from(self, moment_ms: int) -> Found:
         """Take the first record at or after a moment as the bound, if it lies ahead of it."""
+        look = ShardCursor(
+            self._api,
+            self._stream,
+            self._shard_id,
+            AtTimestamp(moment_ms),
+            monotonic=self._monotonic,
+        )
         try:
-            iterator: str | None = self._api.get_iterator(
-                self._stream, self.shard_id, AtTimestamp(moment_ms)
-            )
-        except PositionRefusedError:
+            page = first_page(look, 1)
+        except (PositionRefusedError, IteratorExpiredError):
             return Found.UNKNOWN
-        for _ in range(UNANSWERED_TRIES):
-            if iterator is None:
-                break
-            page = self._get_page(iterator, 1)
-            if len(page):
-                return self._take_first(page)
-            if page.millis_behind_latest == 0:
-                return Found.NOTHING
-            iterator = page.next_iterator
-        return Found.UNKNOWN
-
-    def _take_first(self, page: Page) -> Found:
+        if page is None:
+            return Found.UNKNOWN
+        if not len(page):
+            return Found.NOTHING
         first = AfterRecord(page.sequence_numbers[0], page.arrival_ms[0])
         if self._is_refused(first.arrival_ms) or not self._take(first):
             return Found.NOTHING
-        self._keep(page.next_iterator)
-        self.millis_behind_latest = page.millis_behind_latest
+        self._cursor = look
+        self._millis_behind_latest = page.millis_behind_latest
         return Found.AHEAD
 
     def _is_refused(self, arrival_ms: int) -> bool:

@@ -1,9 +1,10 @@
 """Runtime, on the driver: the clock and the threads that planning uses, in one place.
 
 Planning never asks the machine for time or threads itself: it gets a Runtime. The one here is real;
-a simulation hands in another, whose time passes only when everybody waits, and so runs the very code
-that production runs, for days of a stream's life, in the same order each time. For that to work
-nothing in plan/ may block but through this interface, and no lock is held during a call to AWS.
+a simulation hands in another, whose time passes only when everybody waits, and so runs the very
+code that production runs, for days of a stream's life, in the same order each time. For that to
+work nothing in plan/ may block but through this interface, and no lock is held during a call to
+AWS.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["MOST_CALLS", "Runtime", "ThreadRuntime"]
 
 _T = TypeVar("_T")
 
-MOST_CALLS = 32
+MOST_CALLS = 64
 """Threads for calls to AWS; each waits for an answer most of the time."""
 
 

@@ -7,15 +7,16 @@ StreamPosition, or a coded error.
 from __future__ import annotations
 
 from kinesis_source.aws.api import PositionRefusedError, StreamApi
-from kinesis_source.errors import OptionError
+from kinesis_source.errors import OptionError, ServiceError, StreamError
 from kinesis_source.model.offsets import StreamPosition
-from kinesis_source.model.positions import AtTimestamp, with_completeness
-from kinesis_source.model.shards import Shard
+from kinesis_source.model.positions import LOST, AtTimestamp, OldestSince, Position
+from kinesis_source.model.shards import Lineage, Shard
 from kinesis_source.options.settings import LATEST, InitialPosition, StreamSettings
 from kinesis_source.plan.listing import ShardListing
 
 __all__ = ["resolve_start"]
 
+LATEST_TRIES = 5
 NEAR_FUTURE_MS = 2_000
 """AWS's clock is known to about a second: a start that seems to lie this near ahead has come."""
 
@@ -31,6 +32,11 @@ def resolve_start(
 
     LATEST becomes a moment that is not ahead of AWS's clock, so that nothing put after this call is
     missed; as the clock is known to about a second, a little of what came just before may be read.
+    AWS itself is asked whether the moment has come: what it refuses never gets into a checkpoint.
+
+    A shard of which one parent is listed and the other is not, a merge at the edge of the
+    retention, begins after the one that is left. The other one was gone before the query began: it
+    stands in the start as lost.
 
     Parameters
     ----------
@@ -48,16 +54,75 @@ def resolve_start(
     StreamError
         ``[STREAM_LISTING]`` if no listing without holes could be had in time.
     """
-    at = AtTimestamp(api.now_ms()) if initial is LATEST else initial
+    at = _latest(api, stream, listing) if initial is LATEST else initial
     if isinstance(at, AtTimestamp):
         # The shards open at the very moment, not those open now: one that is closed since may
         # have got records.
         epoch_ms = at.epoch_ms
         shards = listing.complete(lambda: _open_at(api, stream, listing, epoch_ms))
+        position: Position = AtTimestamp(epoch_ms, api.now_ms())
     else:
-        shards = listing.complete(lambda: listing.list_now().roots)
-    whole = with_completeness(at, api.now_ms())
-    return StreamPosition(created_ms, {shard.shard_id: whole for shard in shards})
+        shards = listing.complete(lambda: _oldest(listing.list_now()))
+        position = OldestSince(api.now_ms())
+    lineage = listing.lineage()
+    start = {
+        shard.shard_id: position for shard in shards if not _waits_for_other(shard, lineage, shards)
+    }
+    gone = {
+        parent: LOST
+        for shard in shards
+        if shard.shard_id not in start
+        for parent in shard.parents
+        if parent not in lineage
+    }
+    return StreamPosition(created_ms, start | gone)
+
+
+def _latest(api: StreamApi, stream: StreamSettings, listing: ShardListing) -> AtTimestamp:
+    """Return a moment that AWS agrees has come."""
+    for _ in range(LATEST_TRIES):
+        at = AtTimestamp(api.now_ms())
+        shards = listing.list_now().open_shards
+        if not shards:
+            return at
+        try:
+            api.get_iterator(stream, shards[0].shard_id, at)
+        except PositionRefusedError:
+            api.refute_now(at.epoch_ms)
+        except StreamError as error:
+            if error.code != "STREAM_SHARD_NOT_FOUND":
+                raise
+        else:
+            return at
+    raise ServiceError(
+        "SERVICE_CLOCK",
+        f"AWS refused the present moment as one of its future {LATEST_TRIES} times for stream "
+        f"{stream.key!r}: the Date headers of its replies are ahead of its own clock.",
+        "Look for a proxy that answers in Kinesis's place; or start at a time of your own.",
+    )
+
+
+def _oldest(lineage: Lineage) -> tuple[Shard, ...]:
+    """Return the shards to start with at the oldest record, and those that wait for one of them.
+
+    Together they hold every hash key: a merge whose one parent is gone stands for that one.
+    """
+    roots = {shard.shard_id for shard in lineage.roots}
+    return tuple(
+        shard
+        for shard in lineage
+        if shard.shard_id in roots or (_lacks_parent(shard, lineage) and shard.parents)
+    )
+
+
+def _lacks_parent(shard: Shard, lineage: Lineage) -> bool:
+    return any(parent not in lineage for parent in shard.parents)
+
+
+def _waits_for_other(shard: Shard, lineage: Lineage, chosen: tuple[Shard, ...]) -> bool:
+    """Say whether a chosen shard is one that follows another chosen one."""
+    started = {other.shard_id for other in chosen}
+    return bool(started & lineage.ancestors([shard.shard_id])) and _lacks_parent(shard, lineage)
 
 
 def _open_at(
@@ -70,12 +135,12 @@ def _open_at(
         found = api.list_shards(stream, open_at_ms=epoch_ms)
     except PositionRefusedError:
         _refuse_future(api, stream, epoch_ms)
-        return lineage.roots  # older than the retention
+        return _oldest(lineage)  # older than the retention
     # The moment may be older than the retention, or than the stream: where no shard of then is
     # listed any more, the oldest that are listed took over.
     begun = {shard.shard_id for shard in found}
     begun |= lineage.ancestors(begun)
-    return found + tuple(shard for shard in lineage.roots if shard.shard_id not in begun)
+    return found + tuple(shard for shard in _oldest(lineage) if shard.shard_id not in begun)
 
 
 def _refuse_future(

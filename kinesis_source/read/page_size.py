@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from kinesis_source.aws.api import Page
 from kinesis_source.cursor.density import rate_of
-from kinesis_source.model.positions import AfterRecord, AtTimestamp, Position
+from kinesis_source.model.positions import AfterRecord, AtTimestamp, FromRecord, Position
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.read.memory import LARGEST_PAGE_BYTES
 from kinesis_source.read.pacing import LARGEST_PAGE, ShardPace
@@ -96,7 +96,7 @@ class PageSize:
         return max(1, min(self._max_records, most, self._wanted))
 
 
-def _moment_ms(position: Position) -> int | None:
-    if isinstance(position, AfterRecord):
+def _moment_ms(position: Position | FromRecord) -> int | None:
+    if isinstance(position, AfterRecord | FromRecord):
         return position.arrival_ms
     return position.epoch_ms if isinstance(position, AtTimestamp) else None

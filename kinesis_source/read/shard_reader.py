@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
 from kinesis_source.aws.api import (
@@ -19,14 +18,17 @@ from kinesis_source.aws.api import (
     PositionRefusedError,
     StreamApi,
 )
+from kinesis_source.cursor.losses import Loss, LossPolicy
 from kinesis_source.cursor.naming import name_position
-from kinesis_source.cursor.trimming import TrimGuard
+from kinesis_source.cursor.shard_cursor import ShardCursor, records_between
 from kinesis_source.errors import ServiceError, StreamError
-from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, Position
+from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, FromRecord, Position
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.read.doubts import Doubt, Doubts
 from kinesis_source.read.pacing import pace_of
 from kinesis_source.read.page_size import PageSize
+from kinesis_source.read.trimming import TrimCheck
 
 __all__ = ["ShardReader"]
 
@@ -34,12 +36,20 @@ logger = logging.getLogger("kinesis_source")
 
 DAMAGED_REPLIES = 5
 """Replies without next iterator, and without proof that the shard ended, in a row."""
-SUSPECT_EMPTIES = 10
+SILENT_PAGES = 10
 """Empty pages behind a position as old as the retention, before the oldest record is asked for."""
 MISSING_S = 5.0
 """Empty pages at the tip for this long, where a record that exists must be ahead."""
+BELIEF_REPLIES = 3
+BELIEF_S = 5.0
+"""So often, over so long, AWS must say that it does not know a record or a shard."""
+REPEAT_S = 2.0
+"""Between two of these questions."""
 STALL_S = 120.0
-"""Empty pages or expired iterators for this long, while a record is known to be ahead."""
+"""Pages that bring nothing for this long, by the time spent on asking for them."""
+FREE_PAGES = 3
+PAUSE_S = 0.2
+"""After so many pages that brought nothing each next one waits, also where no rate is kept."""
 
 
 class ShardReader:
@@ -75,28 +85,28 @@ class ShardReader:
         self._stream = stream
         self._range = shard_range
         self._settings = settings
-        self._data_prefix = data_prefix
         self._before_page = before_page
         self._monotonic = monotonic
         self._sleep = sleep
-        self._last = (
-            int(shard_range.start.sequence_number)
-            if isinstance(shard_range.start, AfterRecord)
-            else -1
+        self._last = _number_before(shard_range)
+        end = shard_range.end
+        self._end = int(end.sequence_number) if isinstance(end, AfterRecord) else None
+        self._cursor = ShardCursor(
+            api,
+            stream,
+            shard_range.shard_id,
+            shard_range.start,
+            monotonic=monotonic,
+            data_prefix=data_prefix,
         )
-        self._resume_at: Position = shard_range.start
-        self._end = (
-            int(shard_range.end.sequence_number)
-            if isinstance(shard_range.end, AfterRecord)
-            else None
-        )
-        self._damaged = 0
-        self._suspect: Position | None = None  # the next page must show that nothing is trimmed
-        self._suspect_empties = 0
-        self._empty_at_tip_s: float | None = None
-        self._guard = TrimGuard(
-            api, stream, shard_range, fail_on_data_loss=settings.fail_on_data_loss
-        )
+        self._check = TrimCheck(api, stream, shard_range)
+        self._losses = LossPolicy(fails=settings.fail_on_data_loss)
+        self._doubts = Doubts()
+        self._hindrance = "pages without records"
+        self._reached: Position | FromRecord = shard_range.start
+        self._is_over = False
+        self._asked_s = 0.0
+        self._fruitless = 0
         self._pace = pace_of(api, stream.key, shard_range.shard_id)
         self._size = PageSize(
             shard_range, self._pace, settings.max_records_per_fetch, settings.max_fetch_bytes_per_s
@@ -114,84 +124,74 @@ class ShardReader:
         ServiceError
             ``[SERVICE_STALLED]``, ``[SERVICE_INCOMPLETE_REPLY]``, and what the api raises.
         """
-        iterator: str | None = None
         limit = self._size.first()
-        moved_s = self._monotonic()
-        while True:
-            if iterator is None:
-                iterator = self._iterator()
-                if iterator is None:
-                    return
-            self._wait_for_leave()
+        while not self._is_over:
+            waited_s = self._wait_for_leave()
             if self._before_page is not None:
                 self._before_page(self._size.page_bytes(limit))
-            began_s = self._monotonic()
-            try:
-                page = self._api.get_page(
-                    self._stream, self._range.shard_id, iterator, limit, self._data_prefix
-                )
-            except IteratorExpiredError:
-                iterator = None
-                self._check_stall(moved_s)
-                continue
-            rate = self._settings.max_fetch_bytes_per_s
-            self._pace.note(page, began_s, self._monotonic(), rate)
-            self._check_trimmed(page)
-            records = self._cut(page)
-            if len(records):
-                self._remember(records)
-                moved_s = self._monotonic()
-            is_done = self._is_done(page)
-            if not is_done:
-                iterator = self._continuation(page, moved_s)
-                limit = self._size.next(page)
-            del page  # while the next one comes, only who reads the records holds them
-            if len(records):
+            # What a consumer takes its time for, and the wait for memory, is no stall.
+            began_s = self._monotonic() - waited_s
+            page = self._next_page(limit)
+            records = self._take(page) if page is not None else None
+            if records is not None and len(records):
+                self._asked_s, self._fruitless = 0.0, 0
+                if page is not None and not self._is_over:
+                    limit = self._size.next(page)
+                del page  # while the next one comes, only who reads the records holds them
                 yield records
-            del records
-            if is_done:
-                return
-
-    def _continuation(self, page: Page, moved_s: float) -> str | None:
-        """Return the iterator to go on with; None: take a new one behind the last record read."""
-        if page.next_iterator is None:
-            self._note_damage()
-        elif not len(page):
-            self._check_stall(moved_s)
-            if self._suspect_empties == SUSPECT_EMPTIES + 1:
-                return None
-        elif self._guard.is_suspect(self._resume_at):
-            return None  # trimming may overtake this read: each page is checked
-        return page.next_iterator
+                del records
+            elif not self._is_over:
+                self._fruitless += 1
+                if self._fruitless > FREE_PAGES:
+                    self._sleep(PAUSE_S)
+                self._asked_s += self._monotonic() - began_s
+                self._check_stall()
 
     # One page
 
-    def _cut(self, page: Page) -> Page:
-        """Return the page without records already read (emulators repeat) or behind the end."""
-        numbers = page.sequence_numbers
-        if not numbers:
-            return page
-        first, last = 0, len(numbers)
-        if int(numbers[0]) <= self._last:
-            first = bisect_right(numbers, self._last, key=int)
-        if self._end is not None and int(numbers[-1]) > self._end:
-            last = bisect_right(numbers, self._end, key=int)
-        if first == 0 and last == len(numbers):
-            return page
-        return Page(
-            numbers[first:last],
-            page.partition_keys[first:last],
-            page.arrival_ms[first:last],
-            page.data[first:last],
-            page.next_iterator,
-            page.millis_behind_latest,
-            page.child_shard_ids,
-        )
+    def _next_page(self, limit: int) -> Page | None:
+        """Ask for a page; None if there was no answer of use."""
+        cursor = self._cursor
+        is_new = self._check.pending is None
+        again = self._check.begins(cursor.position, has_iterator=cursor.has_iterator)
+        if again and is_new:
+            cursor.seek(cursor.position)
+        # The record that is asked for once more must not be all that the page has room for.
+        limit = min(limit + 1, self._settings.max_records_per_fetch) if again else limit
+        began_s = self._monotonic()
+        try:
+            page = cursor.next_page(max(2, limit) if again else limit, inclusive=again)
+        except IteratorExpiredError:
+            self._hindrance = "iterators that expired at once"
+            return None
+        except PositionRefusedError as error:
+            self._note_refusal(error)
+            return None
+        except StreamError as error:
+            if error.code != "STREAM_SHARD_NOT_FOUND":
+                raise
+            self._note_denial()
+            return None
+        self._hindrance = "pages without records"
+        rate = self._settings.max_fetch_bytes_per_s
+        self._pace.note(page, began_s, self._monotonic(), rate)
+        return page
 
-    def _remember(self, records: Page) -> None:
-        self._last = int(records.sequence_numbers[-1])
-        self._resume_at = AfterRecord(records.sequence_numbers[-1], records.arrival_ms[-1])
-        self._damaged = 0
+    def _take(self, page: Page) -> Page:
+        """Return what is wanted of a page, after a look at what it proves."""
+        if len(page) or not page.millis_behind_latest:
+            loss = self._check.judge(page)
+            if loss is not None:
+                self._losses.report(loss)
+        records = records_between(page, self._last, self._end)
+        if len(records):
+            self._last = int(records.sequence_numbers[-1])
+            self._reached = AfterRecord(records.sequence_numbers[-1], records.arrival_ms[-1])
+            self._doubts.clear()
+        self._is_over = self._is_done(page)
+        if not self._is_over:
+            self._look_for_doubts(page)
+        return records
 
     def _is_done(self, page: Page) -> bool:
         if self._end is None:
@@ -199,112 +199,147 @@ class ShardReader:
                 return False
             # The driver saw the shard closed in a listing. ChildShards prove the end; without them
             # the reply may be damaged, so the same place is asked again before it is believed.
-            return page.is_shard_end or self._damaged >= DAMAGED_REPLIES
+            return page.is_shard_end or self._doubts.lasts(
+                Doubt.DAMAGED, DAMAGED_REPLIES, 0, self._monotonic()
+            )
         if self._last >= self._end:
             return True
         passed = bool(len(page)) and int(page.sequence_numbers[-1]) > self._end
         if passed or page.is_shard_end or self._is_end_missing(page):
-            self._guard.report(
-                "DATA_LOSS_BOUND",
-                f"{self._subject}: the record that ends this batch, "
-                f"{name_position(self._range.end)}, is gone, and with it what was behind "
-                f"{name_position(self._resume_at)}.",
-                "It is older than the stream's retention: read more often or lengthen that.",
+            self._losses.report(
+                Loss(
+                    "DATA_LOSS_BOUND",
+                    f"{self._subject}: the record that ends this batch, "
+                    f"{name_position(self._range.end)}, is gone, and with it what was behind "
+                    f"{self._place}.",
+                    "It is older than the stream's retention: read more often or lengthen that.",
+                )
             )
             return True
         return False
 
     def _is_end_missing(self, page: Page) -> bool:
         """Say whether the tip shows for a while, and no end, which is old enough to be gone."""
-        if len(page) or page.millis_behind_latest or page.next_iterator is None:
-            self._empty_at_tip_s = None
+        is_tip = not len(page) and not page.millis_behind_latest and page.next_iterator is not None
+        if not is_tip:
             return False
-        if self._empty_at_tip_s is None:
-            self._empty_at_tip_s = self._monotonic()
-        is_long = self._monotonic() - self._empty_at_tip_s > MISSING_S
-        return is_long and self._guard.is_suspect(self._range.end)
+        self._doubts.note(Doubt.END_MISSING, self._monotonic())
+        is_long = self._doubts.lasts(Doubt.END_MISSING, 2, MISSING_S, self._monotonic())
+        return is_long and self._check.horizon.is_near(self._range.end)
 
-    def _check_trimmed(self, page: Page) -> None:
-        """Let the guard see the first page behind a suspect position.
+    def _look_for_doubts(self, page: Page) -> None:
+        if page.next_iterator is None:
+            self._note_damage()
+        elif not len(page) and page.millis_behind_latest and self._check.awaits_record:
+            # Behind a trimmed record pages may be empty for ever: then the oldest record left is
+            # asked for, which is the one expected or one before it if nothing is gone.
+            self._doubts.note(Doubt.SILENT, self._monotonic())
+            if self._doubts.lasts(Doubt.SILENT, SILENT_PAGES, 0, self._monotonic()):
+                self._doubts.clear()
+                self._cursor.seek(TRIM_HORIZON)
+        elif len(page):
+            self._doubts.clear()
 
-        Behind a trimmed record pages may be empty for ever: then the oldest record left is asked
-        for, which is the suspect one or one before it if nothing is gone.
-        """
-        suspect = self._suspect
-        if suspect is None:
+    # What AWS denies
+
+    def _note_refusal(self, error: PositionRefusedError) -> None:
+        """Believe that AWS does not know a record only if it says so again and again."""
+        self._doubts.note(Doubt.REFUSED, self._monotonic())
+        self._hindrance = "refusals of the position"
+        if not self._is_believed(Doubt.REFUSED):
+            self._sleep(REPEAT_S)
             return
-        if not len(page) and page.millis_behind_latest:
-            self._suspect_empties += 1
-            return
-        self._guard.check_successor(suspect, page)
-        self._suspect = None
-        self._suspect_empties = 0
+        self._doubts.clear()
+        self._losses.report(
+            Loss(
+                "DATA_LOSS_POSITION",
+                f"{self._subject}: AWS does not know {self._place} any more, asked "
+                f"{BELIEF_REPLIES} times in {BELIEF_S:.0f} s and more ({error}). Records behind it "
+                "may be gone.",
+                "The stream was created anew, or the record is older than the retention.",
+            )
+        )
+        self._check.pending = None
+        # What was read stays read: the number is kept, and repeats are cut.
+        self._cursor.seek(TRIM_HORIZON)
 
-    # Calls
+    def _note_denial(self) -> None:
+        """Believe that a shard is gone only if fresh listings agree, more than once."""
+        shards = self._api.list_shards(self._stream)
+        if any(shard.shard_id == self._range.shard_id for shard in shards):
+            logger.warning(
+                "%s: a reply denies the shard, the listing shows it; asking again.", self._subject
+            )
+            self._doubts.clear()
+            self._hindrance = "replies that deny a shard which the listing shows"
+            self._sleep(REPEAT_S)
+            return
+        self._doubts.note(Doubt.DENIED, self._monotonic())
+        if not self._is_believed(Doubt.DENIED):
+            self._sleep(REPEAT_S)
+            return
+        self._is_over = True
+        self._losses.report(
+            Loss(
+                "DATA_LOSS_SHARD",
+                f"{self._subject} is gone, and with it what was behind {self._place}.",
+                "All its records are older than the retention: read more often or lengthen that.",
+            )
+        )
+
+    def _is_believed(self, doubt: Doubt) -> bool:
+        return self._doubts.lasts(doubt, BELIEF_REPLIES, BELIEF_S, self._monotonic())
+
+    def _note_damage(self) -> None:
+        self._doubts.note(Doubt.DAMAGED, self._monotonic())
+        if self._end is not None and self._doubts.count >= DAMAGED_REPLIES:
+            raise ServiceError(
+                "SERVICE_INCOMPLETE_REPLY",
+                f"{self._subject}: {self._doubts.count} GetRecords replies in a row had no next "
+                f"iterator although {name_position(self._range.end)} is still ahead.",
+                "Spark repeats the task; if it stays, look at what stands between here and AWS.",
+            )
+        logger.warning(
+            "%s: a reply had no next iterator; reading again behind %s.", self._subject, self._place
+        )
+
+    # Waiting
 
     @property
     def _subject(self) -> str:
         return f"Shard {self._range.shard_id!r} of stream {self._stream.key!r}"
 
-    def _iterator(self) -> str | None:
-        """Return an iterator to resume with; None if the shard is gone and reading goes on."""
-        shard_id, position = self._range.shard_id, self._resume_at
-        try:
-            iterator = self._api.get_iterator(self._stream, shard_id, position)
-            if not self._guard.is_suspect(position):
-                return iterator
-            self._suspect = position
-            if self._suspect_empties > SUSPECT_EMPTIES:
-                return self._api.get_iterator(self._stream, shard_id, TRIM_HORIZON)
-            return self._api.get_iterator(self._stream, shard_id, position, inclusive=True)
-        except PositionRefusedError as error:
-            self._guard.report(
-                "DATA_LOSS_POSITION",
-                f"{self._subject}: AWS does not know {name_position(position)} any more ({error}).",
-                "The stream was created anew, or the record is older than the retention.",
-            )
-            self._resume_at = TRIM_HORIZON
-            return self._api.get_iterator(self._stream, shard_id, TRIM_HORIZON)
-        except StreamError as error:
-            if error.code != "STREAM_SHARD_NOT_FOUND":
-                raise
-            self._guard.report(
-                "DATA_LOSS_SHARD",
-                f"{self._subject} is gone, and with it what was behind {name_position(position)}.",
-                "All its records are older than the retention: read more often or lengthen that.",
-            )
-            return None
+    @property
+    def _place(self) -> str:
+        return name_position(self._reached)
 
-    def _wait_for_leave(self) -> None:
+    def _wait_for_leave(self) -> float:
+        """Wait until the shard may be asked; return for how long."""
+        began_s = self._monotonic()
         wait_s = 1.0
         while wait_s > 0:
             wait_s = self._pace.claim(self._monotonic(), self._settings.max_fetch_bytes_per_s)
             # Also when nothing is left to wait: a task that was stopped ends here.
             self._sleep(wait_s)
+        return self._monotonic() - began_s
 
-    def _note_damage(self) -> None:
-        self._damaged += 1
-        if self._end is not None and self._damaged >= DAMAGED_REPLIES:
-            raise ServiceError(
-                "SERVICE_INCOMPLETE_REPLY",
-                f"{self._subject}: {self._damaged} GetRecords replies in a row had no next "
-                f"iterator although {name_position(self._range.end)} is still ahead.",
-                "Spark repeats the task; if it stays, look at what stands between here and AWS.",
-            )
-        logger.warning(
-            "Shard %s of stream %s: a reply had no next iterator; reading again behind %s.",
-            self._range.shard_id,
-            self._stream.key,
-            name_position(self._resume_at),
-        )
-
-    def _check_stall(self, moved_s: float) -> None:
-        waited_s = self._monotonic() - moved_s
-        if waited_s > STALL_S:
+    def _check_stall(self) -> None:
+        if self._asked_s > STALL_S:
             raise ServiceError(
                 "SERVICE_STALLED",
-                f"{self._subject} gave only empty pages or expired iterators for {waited_s:.0f} s "
-                f"while {name_position(self._range.end)} is ahead of "
-                f"{name_position(self._resume_at)}.",
-                "Spark repeats the task; if it stays, the records may be older than the retention.",
+                f"{self._subject} gave no record for {self._asked_s:.0f} s of asking "
+                f"({self._fruitless} replies, at last {self._hindrance}), while "
+                f"{name_position(self._range.end)} is ahead of {self._place}.",
+                "Spark repeats the task; if it stays, the records may be older than the retention, "
+                "or what stands between here and AWS repeats an old reply.",
             )
+
+
+def _number_before(shard_range: ShardRange) -> int:
+    """Return the number up to which records were read before; -1 if there is none."""
+    start = shard_range.start
+    if isinstance(start, FromRecord):
+        return int(start.sequence_number) - 1
+    if isinstance(start, AfterRecord):
+        return int(start.sequence_number)
+    return int(getattr(start, "behind", None) or -1)

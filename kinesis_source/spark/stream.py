@@ -144,7 +144,7 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             raise self._schema_error
         first, last = StreamOffset.from_json(start), StreamOffset.from_json(end)
         self._current = last  # Spark 4.0 tells a restarted query its checkpoint only here
-        hints = self._planner.densities() if self._planner else None
+        hints = self._planner.hints() if self._planner else None
         groups = group_ranges(plan_ranges(first, last, hints), self._settings.read.shards_per_task)
         return [KinesisInputPartition(group) for group in groups]
 
@@ -165,7 +165,7 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 api,
                 self._settings.read,
                 lambda stream: check_access(api, stream),
-                polls_ahead=True,
+                failing_budget_s=self._settings.client.retry_budget_ms / 1000,
             )
         return self._planner
 

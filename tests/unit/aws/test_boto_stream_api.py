@@ -70,7 +70,7 @@ def way(request, monkeypatch) -> str:
 
 def teach(api: BotoStreamApi, way: str = "direct") -> BotoStreamApi:
     """Let a client see each operation once, nothing being sent: the next call is direct."""
-    connection = api._connect()
+    connection = api._caller.connect()
     events = connection.client.meta.events
 
     def answer(request, **_) -> AWSResponse:
@@ -501,12 +501,12 @@ def in_fork(check: Callable[[], object]) -> str:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_worker_has_connections_of_its_own(api):
     api.describe(CLICKS)
-    parents = api._connection
-    with api._lock, client_module._clients_lock:  # as if another thread held them just now
+    parents = api._caller.connection
+    with api._caller.lock, client_module._clients_lock:  # as if another thread held them just now
         said = in_fork(
             lambda: (
                 api.describe(CLICKS).status,
-                api._connection is not parents,
+                api._caller.connection is not parents,
                 stream_api(api.settings).describe(CLICKS).status,
             )
         )
@@ -541,7 +541,7 @@ def test_a_closed_client_opens_again(api):
 def test_calls_say_what_software_makes_them(clicks, aws):
     seen: list[str] = []
     api = connect(aws.endpoint_url)
-    api._connect().client.meta.events.register(
+    api._caller.connect().client.meta.events.register(
         "before-send.kinesis", lambda request, **_: seen.append(str(request.headers["User-Agent"]))
     )
     api.describe(CLICKS)

@@ -65,7 +65,7 @@ def requests(api) -> list:
         body = HTTPResponse(BytesIO(b'{"ShardIterator":"x","Records":[]}'), preload_content=False)
         return AWSResponse(request.url, 200, {"date": "Thu, 01 Jan 2026 00:00:00 GMT"}, body)
 
-    api._connect().client.meta.events.register("before-send.kinesis", respond)
+    api._caller.connect().client.meta.events.register("before-send.kinesis", respond)
     return seen
 
 
@@ -147,7 +147,7 @@ def test_keys_renewed_in_the_middle_of_the_first_call_are_no_other_signer(
 
 def test_a_signer_that_changes_the_request_stays_botocores(api, requests, botocores):
     """Whatever a plugin of botocore's does before signing, or to the signer."""
-    events = api._connect().client.meta.events
+    events = api._caller.connect().client.meta.events
     events.register(
         "before-call.kinesis", lambda params, **_: params["headers"].update({"X-Odd": "a  b"})
     )
@@ -174,6 +174,6 @@ def test_another_botocore_goes_on_without_the_short_way():
 def test_the_date_of_a_direct_reply_feeds_the_clock(api, requests):
     dates: list[str | None] = []
     poll(api)
-    api._connection._on_date = dates.append
+    api._caller.connection._on_headers = lambda headers: dates.append(headers["date"])
     poll(api)
     assert dates == ["Thu, 01 Jan 2026 00:00:00 GMT"] * 2

@@ -7,6 +7,10 @@ from email.utils import formatdate
 from kinesis_source.aws.clock import WINDOW_S, ServerClock
 
 
+def headers(date: str) -> dict[str, str]:
+    return {"Date": date, "x-amzn-RequestId": "e1a8d0f6-0000-4000-8000-000000000000"}
+
+
 class Pair:
     """AWS's clock, and this machine's monotonic one, which may run at another speed."""
 
@@ -21,7 +25,7 @@ class Pair:
         self.local_s += seconds * self.speed
 
     def reply(self) -> None:
-        self.clock.observe(formatdate(self.aws_s, usegmt=True))
+        self.clock.observe(headers(formatdate(self.aws_s, usegmt=True)))
 
 
 def test_knows_nothing_before_the_first_reply():
@@ -30,8 +34,9 @@ def test_knows_nothing_before_the_first_reply():
 
 def test_ignores_what_is_no_date():
     clock = ServerClock()
-    for header in (None, "", "yesterday", "Thu, 99 Foo 2026 00:00:00 GMT"):
-        clock.observe(header)
+    clock.observe({"x-amzn-RequestId": "e1a8d0f6"})
+    for date in ("", "yesterday", "Thu, 99 Foo 2026 00:00:00 GMT"):
+        clock.observe(headers(date))
     assert clock.now_ms() is None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinesis_source.aws.api import Page
@@ -37,6 +37,7 @@ def test_they_equal_a_list_of_the_same():
     assert TIMES != 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, LAST_EPOCH_MS // 1000 * 1000), min_size=1))
 def test_arrow_and_python_round_alike_and_the_millisecond_is_exact(written_ms):
     count = len(written_ms)

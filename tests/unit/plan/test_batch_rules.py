@@ -10,18 +10,21 @@ from kinesis_source.model.positions import (
     TRIM_HORIZON,
     AfterRecord,
     AtTimestamp,
+    FromRecord,
     OldestSince,
-    with_completeness,
+    ShardEnd,
+    with_emptiness,
 )
-from kinesis_source.model.ranges import ShardRange
+from kinesis_source.model.ranges import Density, ShardRange
 from kinesis_source.model.shards import Lineage, Shard
 from kinesis_source.plan.batch_rules import (
+    StreamHints,
     awaits_children,
     group_ranges,
-    plan_end,
     plan_ranges,
-    readable_shards,
 )
+from kinesis_source.plan.batch_rules import plan_end as end_of
+from kinesis_source.plan.batch_rules import readable_shards as readable_at
 
 A = Shard("a", (), 0, 99, is_closed=True)
 B = Shard("b", ("a",), 0, 49, is_closed=True)
@@ -34,39 +37,47 @@ NOW = 1_000
 WHOLE = OldestSince(NOW)
 
 
+def readable_shards(start, lineage):
+    return readable_at(start, lineage, NOW)
+
+
+def plan_end(start, lineage, bounds, resets=None):
+    return end_of(start, lineage, readable_shards(start, lineage), bounds, resets)
+
+
 def offset(shards, created_ms=1, **more) -> StreamOffset:
     return StreamOffset({"s": StreamPosition(created_ms, shards)}, **more)
 
 
 def test_children_wait_until_the_parent_is_finished_at_the_start_of_the_batch() -> None:
     assert readable_shards({"a": AT_5, "x": AT_5}, ALL) == {"a": AT_5, "x": AT_5}
-    assert plan_end({"a": AT_5, "x": AT_5}, ALL, {"a": END}, NOW) == {"a": END, "x": AT_5}
+    assert plan_end({"a": AT_5, "x": AT_5}, ALL, {"a": END}) == {"a": END, "x": AT_5}
 
 
-def test_both_children_of_a_split_begin_at_the_trim_horizon() -> None:
+def test_both_children_of_a_split_begin_at_their_oldest_record() -> None:
     start = {"a": END, "x": AT_5}
-    assert readable_shards(start, ALL) == {"b": TRIM_HORIZON, "c": TRIM_HORIZON, "x": AT_5}
-    end = plan_end(start, ALL, {"b": AT_9}, NOW)
+    assert readable_shards(start, ALL) == {"b": WHOLE, "c": WHOLE, "x": AT_5}
+    end = plan_end(start, ALL, {"b": AT_9})
     assert end == {"b": AT_9, "c": WHOLE, "x": AT_5}
 
 
 def test_a_merged_child_waits_for_both_parents() -> None:
     assert readable_shards({"b": END, "c": AT_5, "x": AT_5}, ALL) == {"c": AT_5, "x": AT_5}
-    assert plan_end({"b": END, "c": AT_5, "x": AT_5}, ALL, {}, NOW) == {
+    assert plan_end({"b": END, "c": AT_5, "x": AT_5}, ALL, {}) == {
         "b": END,
         "c": AT_5,
         "x": AT_5,
     }
-    assert readable_shards({"b": END, "c": END, "x": AT_5}, ALL)["d"] is TRIM_HORIZON
-    assert plan_end({"b": END, "c": END, "x": AT_5}, ALL, {}, NOW) == {"d": WHOLE, "x": AT_5}
+    assert readable_shards({"b": END, "c": END, "x": AT_5}, ALL)["d"] == WHOLE
+    assert plan_end({"b": END, "c": END, "x": AT_5}, ALL, {}) == {"d": WHOLE, "x": AT_5}
 
 
 def test_a_parent_stays_until_its_late_second_child_is_listed() -> None:
     half = Lineage([A, B, OTHER])
-    end = plan_end({"a": END, "x": AT_5}, half, {"b": END}, NOW)
+    end = plan_end({"a": END, "x": AT_5}, half, {"b": END})
     assert end == {"a": END, "b": END, "x": AT_5}
     assert awaits_children(end, half)
-    later = plan_end(end, Lineage([A, B, C, OTHER]), {"c": AT_9}, NOW)
+    later = plan_end(end, Lineage([A, B, C, OTHER]), {"c": AT_9})
     assert later == {"b": END, "c": AT_9, "x": AT_5}
 
 
@@ -86,26 +97,26 @@ def test_an_older_listing_that_lacks_a_shard_brings_nothing_back() -> None:
 def test_children_of_a_parent_that_is_no_longer_listed_follow_it() -> None:
     trimmed = Lineage([B, C, D, OTHER])
     start = {"a": END, "x": AT_5}
-    assert plan_end(start, trimmed, {}, NOW) == {"b": WHOLE, "c": WHOLE, "x": AT_5}
+    assert plan_end(start, trimmed, {}) == {"b": WHOLE, "c": WHOLE, "x": AT_5}
 
 
 def test_a_start_at_a_moment_may_hold_a_parent_and_its_child() -> None:
     start = {"a": AtTimestamp(7), "b": AtTimestamp(7), "c": AtTimestamp(7)}
-    assert readable_shards(start, ALL) == {"a": AtTimestamp(7), "x": TRIM_HORIZON}
-    finished = plan_end(start, ALL, {"a": END, "b": AT_9}, NOW)
-    assert finished["a"] is END
+    assert readable_shards(start, ALL) == {"a": AtTimestamp(7), "x": WHOLE}
+    finished = plan_end(start, ALL, {"a": END, "b": AT_9})
+    assert finished["a"] == END
     assert finished["b"] == AtTimestamp(7)
-    assert "a" not in plan_end(finished, ALL, {}, NOW)
+    assert "a" not in plan_end(finished, ALL, {})
 
 
 def test_no_news_gives_an_equal_end() -> None:
     start = {"d": AT_9, "x": TRIM_HORIZON}
-    assert plan_end(start, ALL, {}, NOW) == start
-    assert plan_end(start, ALL, {"d": AT_5, "x": TRIM_HORIZON}, NOW) == start  # never back
+    assert plan_end(start, ALL, {}) == start
+    assert plan_end(start, ALL, {"d": AT_5, "x": TRIM_HORIZON}) == start  # never back
 
 
 def test_bounds_of_shards_that_must_wait_are_ignored() -> None:
-    assert plan_end({"a": AT_5, "x": AT_5}, ALL, {"b": AT_9}, NOW) == {"a": AT_5, "x": AT_5}
+    assert plan_end({"a": AT_5, "x": AT_5}, ALL, {"b": AT_9}) == {"a": AT_5, "x": AT_5}
 
 
 def test_only_finished_shards_with_a_hole_below_await_children() -> None:
@@ -166,16 +177,42 @@ def test_ranges_are_dealt_evenly(count, per_task, sizes) -> None:
 
 def test_a_lost_shard_has_no_range_and_lets_its_children_begin() -> None:
     start = {"a": AT_5, "x": AT_5}
-    end = plan_end(start, ALL, {}, NOW, {"a": LOST})
+    end = plan_end(start, ALL, {}, {"a": LOST})
     assert end == {"a": LOST, "x": AT_5}
     assert plan_ranges(offset(start), offset(end)) == []
-    assert plan_end(end, ALL, {"b": AT_9}, NOW) == {"b": AT_9, "c": WHOLE, "x": AT_5}
+    assert plan_end(end, ALL, {"b": AT_9}) == {"b": AT_9, "c": WHOLE, "x": AT_5}
 
 
-def test_an_idle_position_that_is_known_whole_for_longer_replaces_the_older_one() -> None:
+def test_an_idle_position_that_is_known_empty_for_longer_replaces_the_older_one() -> None:
     start = {"d": AT_9, "x": AT_5}
-    noted = with_completeness(AT_9, 5_000)
-    end = plan_end(start, ALL, {"d": noted}, NOW)
+    noted = with_emptiness(AT_9, 5_000)
+    end = plan_end(start, ALL, {"d": noted})
     assert end == {"d": noted, "x": AT_5}
     assert plan_ranges(offset(start), offset(end)) == []
-    assert plan_end(end, ALL, {"d": AT_9}, NOW) == end  # never back
+    assert plan_end(end, ALL, {"d": AT_9}) == end  # never back
+
+
+def test_children_know_from_their_parents_when_they_were_empty() -> None:
+    start = {"b": ShardEnd(40), "c": ShardEnd(70), "x": AT_5}
+    assert readable_shards(start, ALL)["d"] == OldestSince(NOW, 70)
+    assert readable_shards({"a": ShardEnd(30), "x": AT_5}, ALL)["b"] == OldestSince(NOW, 30)
+
+
+def test_a_batch_begins_with_the_record_that_planning_saw_first() -> None:
+    begins = {"s": {"b": FromRecord("7", 70), "x": FromRecord("4", 40)}}
+    start, end = offset({"x": AT_5}), offset({"b": AT_9, "x": AT_9}, begins=begins)
+    assert plan_ranges(start, end) == [
+        ShardRange("s", "b", FromRecord("7", 70), AT_9),
+        ShardRange("s", "x", AT_5, AT_9),
+    ]
+
+
+def test_tasks_hear_what_the_driver_knows() -> None:
+    hints = {"s": StreamHints({"x": Density(10.0)}, 86_400_000)}
+    (one,) = plan_ranges(offset({"x": AT_5}), offset({"x": AT_9}), hints)
+    assert (one.density, one.retention_ms) == (Density(10.0), 86_400_000)
+
+
+def test_a_range_to_the_end_has_one_form_whatever_is_known_of_its_time() -> None:
+    (one,) = plan_ranges(offset({"x": AT_5}), offset({"x": ShardEnd(70)}))
+    assert one == ShardRange("s", "x", AT_5, END)

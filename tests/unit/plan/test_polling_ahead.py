@@ -13,7 +13,7 @@ from kinesis_source.aws.access import check_access
 from kinesis_source.aws.client import BotoStreamApi
 from kinesis_source.errors import AccessDeniedError
 from kinesis_source.model.offsets import StreamOffset
-from kinesis_source.model.positions import END, TRIM_HORIZON, AfterRecord
+from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, is_finished
 from kinesis_source.options.secret import Secret
 from kinesis_source.options.settings import (
     ClientSettings,
@@ -51,9 +51,7 @@ def made(aws, identity: IdentitySettings) -> MicroBatchPlanner:
         poll_interval_ms=int(INTERVAL_S * 1000),
         shard_fetch_interval_ms=1_000,
     )
-    return MicroBatchPlanner(
-        api, settings, lambda stream: check_access(api, stream), polls_ahead=True
-    )
+    return MicroBatchPlanner(api, settings, lambda stream: check_access(api, stream))
 
 
 @pytest.fixture
@@ -196,7 +194,7 @@ def test_nobody_asks_so_nobody_polls_and_the_next_call_sees_all(aws, planner, mo
 def test_children_are_read_as_soon_as_their_parent_is_done(aws, planner):
     end = begin(aws, planner)
     aws.account().stream("clicks").split(FIRST)
-    while end.streams["clicks"].shards.get(FIRST) is not END:
+    while not is_finished(end.streams["clicks"].shards[FIRST]):
         end = planner.next_offset(end)
     children = {f"shardId-{n:012}": put(aws, f"shardId-{n:012}") for n in (2, 3)}
     began_s = time.monotonic()

@@ -39,6 +39,12 @@ class ScriptedApi:
         self.positions: list[Position] = []
         self.limits: list[int] = []
 
+    def trying_once(self) -> ScriptedApi:
+        return self
+
+    def refute_now(self, moment_ms: int) -> None:
+        pass
+
     def now_ms(self) -> int:
         return 1_000  # the records are young: ten times their number is their arrival
 

@@ -1,0 +1,87 @@
+"""LossClaims, on the driver: what AWS's replies say is gone, until it is believed or contradicted.
+
+Kinds of claims: AWS does not know a record (*refused*), or a shard (*denied*); a finished shard and
+all its children are not listed (*orphan*); a shard begins whose parents are not listed (*late*).
+None is believed at its first word. Callers hold the frontier's lock; no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kinesis_source.model.positions import LOST, OldestSince, Position
+from kinesis_source.model.shards import Lineage
+from kinesis_source.plan.beliefs import Beliefs
+from kinesis_source.plan.late_shards import LateShard
+
+__all__ = ["LossClaims"]
+
+ORPHANED_S = 60.0
+"""How long a finished shard and all its children may be missing in the listings."""
+
+
+class LossClaims:
+    """The claims of one stream."""
+
+    def __init__(self) -> None:
+        self._beliefs = Beliefs()
+        self._losses: dict[str, Position] = {}
+
+    def refuse(
+        self, shard_id: str, position: Position, asked_s: float, now_s: float, now_ms: int
+    ) -> None:
+        """AWS says that it does not know the record that a position lies behind."""
+        if self._beliefs.hear(("refused", shard_id), asked_s, now_s):
+            # What was read stays read: the number is kept, and repeats are cut.
+            behind = getattr(position, "sequence_number", getattr(position, "behind", None))
+            self._losses[shard_id] = OldestSince(now_ms, behind=behind)
+
+    def deny(self, shard_id: str, now_s: float) -> None:
+        """AWS says that it does not know a shard. Only listings can prove it."""
+        self._beliefs.hear(("denied", shard_id), float("-inf"), now_s)
+
+    def answer(self, shard_id: str) -> None:
+        """AWS answered for a shard: what it denied of it was not so."""
+        self._beliefs.forget(("refused", shard_id))
+        self._beliefs.forget(("denied", shard_id))
+
+    def hold_against(
+        self, lineage: Lineage, listed_s: float, orphans: list[str], now_s: float
+    ) -> None:
+        """Take in what a listing says of the claims."""
+        for kind, shard_id in self._beliefs.claims("denied"):
+            if shard_id in lineage:
+                self._beliefs.forget((kind, shard_id))
+            elif self._beliefs.hear((kind, shard_id), listed_s, now_s):
+                self._losses[shard_id] = LOST
+        claims = {("orphan", shard_id) for shard_id in orphans}
+        self._beliefs.keep("orphan", claims)
+        for claim in claims:
+            is_believed = self._beliefs.hear(claim, listed_s, now_s)
+            if is_believed and now_s - self._beliefs.since_s(claim) > ORPHANED_S:
+                self._losses[claim[1]] = LOST
+
+    def take_losses(self) -> dict[str, Position]:
+        """Return what is believed to be gone, and how to go on there; forgets it."""
+        losses, self._losses = self._losses, {}
+        for shard_id in losses:
+            self.answer(shard_id)
+            self._beliefs.forget(("orphan", shard_id))
+        return losses
+
+    def believed_late(
+        self, late: Mapping[str, LateShard], listed_s: float, now_s: float
+    ) -> dict[str, LateShard]:
+        """Return those late shards whose parents several listings agree not to show any more."""
+        claims = {("late", shard_id) for shard_id in late}
+        self._beliefs.keep("late", claims)
+        return {
+            shard_id: shard
+            for shard_id, shard in late.items()
+            if self._beliefs.hear(("late", shard_id), listed_s, now_s)
+        }
+
+    @property
+    def are_any(self) -> bool:
+        """Whether something is claimed and not believed yet: fresh answers are wanted."""
+        return bool(self._beliefs)

@@ -1,0 +1,131 @@
+"""FollowedShard, on the driver: all that is known of one shard that is being followed.
+
+One record for each shard, one owner: the frontier, under its lock. Polls bring findings; listings
+say that a shard is closed; nobody else changes a bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kinesis_source.errors import KinesisSourceError
+from kinesis_source.model.positions import (
+    AfterRecord,
+    FromRecord,
+    Position,
+    ShardEnd,
+    empty_at_ms,
+    is_finished,
+)
+from kinesis_source.model.ranges import Density
+from kinesis_source.plan.probe import Finding, Outcome, ShardProbe
+
+__all__ = ["FollowedShard"]
+
+SLOW_S = 2.0
+"""A look that takes longer holds up no batch, and no look at another shard."""
+FIRST_DELAY_S = 1.0
+LONGEST_DELAY_S = 10.0
+"""Between two looks that fail: a page of 10 MiB blocks its shard for 5 s, longer is of no use."""
+
+
+@dataclass
+class FollowedShard:
+    """One shard.
+
+    Parameters
+    ----------
+    shard_id : str
+    start : Position
+        Where the query was in it when it was adopted.
+    probe : ShardProbe
+    due_s : float
+        When the next look is due, by the monotonic clock.
+    """
+
+    shard_id: str
+    start: Position
+    probe: ShardProbe = field(repr=False)
+    due_s: float
+    bound: Position = field(init=False)
+    first: FromRecord | None = None
+    has_looked: bool = False
+    is_exhausted: bool = False
+    is_unfinished: bool = False
+    """Whether the last look left open if there is more."""
+    density: Density | None = None
+    millis_behind_latest: int | None = None
+    looking_since_s: float | None = None
+    answered_s: float = float("-inf")
+    """When the last look that was answered began."""
+    failing_since_s: float | None = None
+    failures: int = 0
+    is_slow: bool = False
+    is_in_future: bool = False
+
+    def __post_init__(self) -> None:
+        self.bound = self.start
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is more to learn."""
+        return not is_finished(self.bound) and not self.is_exhausted
+
+    @property
+    def may_end(self) -> bool:
+        """Whether a listing that shows the shard closed makes its end the bound.
+
+        Executors find the end themselves. But where the start is no record, the first record must
+        be known by then: without it nobody could tell later that it was trimmed.
+        """
+        return isinstance(self.start, AfterRecord) or self.has_looked
+
+    def end(self) -> None:
+        """Make the shard's end the bound, with what is known of its time."""
+        known = [empty_at_ms(self.start), empty_at_ms(self.bound)]
+        if self.first is not None:
+            known.append(self.first.arrival_ms)
+        self.bound = ShardEnd(max((ms for ms in known if ms is not None), default=None))
+
+    def take(self, finding: Finding) -> bool:
+        """Take in a finding; say whether it changed what is known."""
+        before = (self.bound, self.first, self.has_looked, self.is_exhausted)
+        self.first = finding.first
+        self.has_looked = finding.has_looked
+        self.is_exhausted = finding.is_exhausted
+        self.density = finding.density or self.density
+        self.millis_behind_latest = finding.millis_behind_latest
+        if isinstance(finding.bound, ShardEnd):
+            self.end()
+        elif not isinstance(self.bound, ShardEnd):  # a listing may have been quicker
+            self.bound = finding.bound
+        self.is_unfinished = finding.outcome in (Outcome.MORE, Outcome.UNANSWERED)
+        self.is_in_future = finding.outcome is Outcome.IN_FUTURE
+        return before != (self.bound, self.first, self.has_looked, self.is_exhausted)
+
+    def note_look(self, finding: Finding, now_s: float) -> None:
+        """Note how the look went: slow and failing shards wait apart from the others."""
+        began_s = self.looking_since_s if self.looking_since_s is not None else now_s
+        self.looking_since_s = None
+        self.is_slow = now_s - began_s > SLOW_S
+        if finding.outcome in (Outcome.LATER, Outcome.DENIED):
+            self.note_failure(now_s)
+        else:
+            self.answered_s = began_s
+            self.failures, self.failing_since_s = 0, None
+
+    def note_failure(self, now_s: float) -> None:
+        """Note a call for this shard that failed."""
+        self.failures += 1
+        if self.failing_since_s is None:
+            self.failing_since_s = now_s
+
+    @property
+    def delay_s(self) -> float:
+        """How long to wait after a failure."""
+        return float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.failures - 1, 8)))
+
+    def is_given_up(self, error: KinesisSourceError | None, now_s: float, budget_s: float) -> bool:
+        """Say whether a shard fails for longer than a call may be repeated."""
+        since_s = self.failing_since_s
+        return error is not None and since_s is not None and now_s - since_s >= budget_s
