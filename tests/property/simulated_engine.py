@@ -26,7 +26,13 @@ from simulated_verdict import Beginning, Place, Verdict
 
 from kinesis_source.errors import DataLossError, ServiceError, ThrottledError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
-from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, Position, is_finished
+from kinesis_source.model.positions import (
+    TRIM_HORIZON,
+    AfterRecord,
+    FromRecord,
+    Position,
+    is_finished,
+)
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.plan.batch_rules import plan_ranges
@@ -160,7 +166,10 @@ class Engine:
                 self.start_process(fail_on_data_loss=False)
             except (ServiceError, ThrottledError) as error:
                 rough = any(stream.weather.was_rough(began_s) for stream in self.streams())
-                assert rough, f"nothing was wrong, but: {error}"
+                assert rough, (
+                    f"nothing was wrong from {began_s:.0f} s to {self.clock.now_s:.0f} s, but: "
+                    f"{error}; outages: {[stream.weather.outages for stream in self.streams()]}"
+                )
                 self.clock.sleep(10)
                 self.start_process()
         raise AssertionError(f"no batch after {MOST_STARTS} starts of the query")
@@ -323,7 +332,9 @@ class Engine:
     def _first(self, batch: int, shard_range: ShardRange) -> int:
         stream = self._stream_of(batch, shard_range.stream)
         shard = stream.shards[shard_range.shard_id]
-        if getattr(shard_range.start, "sequence_number", None) is not None:
+        if isinstance(shard_range.start, FromRecord):
+            return shard.index_of(shard_range.start.sequence_number)
+        if isinstance(shard_range.start, AfterRecord):
             return shard.index_behind(shard_range.start)
         return self.first_index(shard, stream)
 

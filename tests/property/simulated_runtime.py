@@ -6,7 +6,7 @@ thread runs at any moment; it gives its turn away where it waits (``sleep``, ``w
 simulated stream), and time then jumps to the earliest waking. Who wakes first of those that wake at
 the same moment is drawn from the seed, so the same seed gives the same history, and days of a
 stream's life take milliseconds. The threads are real ones that pass a baton: what runs here is the
-code that runs in production, with its locks. Standard library only.
+code that runs in production, with its locks.
 
 Found by itself, as an AssertionError in the test's thread: nobody can ever go on (deadlock); time
 does not pass although there is no end of turns (a loop that never waits); an error that ended a
@@ -25,12 +25,12 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from kinesis_source.plan.runtime import MOST_CALLS
+
 __all__ = ["FakeClock", "ProcessKilledError", "SimulatedRuntime", "VirtualTime", "close_worlds"]
 
 _T = TypeVar("_T")
 
-MOST_CALLS = 32
-"""Threads for calls, as in production."""
 MOST_TURNS_AT_ONCE = 50_000
 """Turns, and looks at the clock, without time passing."""
 HUNG_S = 60.0

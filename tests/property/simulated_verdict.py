@@ -19,8 +19,9 @@
    a reader, what they were when the offset was logged that its batch begins at. They may say "may be" once ``now - K`` is at least the shortest retention since K, less ``SLACK_MS``:
    offsets note such moments at least hourly (60 minutes), and arrival times and clocks are not
    exact to ten minutes, with five for what is on its way. Down or late for less than that, nothing
-   can have come and gone unseen, and even "may be" is a false alarm. Where a query began at the
-   horizon K is not known at first: ``START_GRACE_MS`` after its start it may say so, and of a shard that vanished at any time.
+   can have come and gone unseen, and even "may be" is a false alarm. A query that began at a moment
+   has that for its first K. Where it began at the horizon K is not known at first:
+   ``START_GRACE_MS`` after its start it may say so, and of a shard that vanished at any time.
 
 Rows that fall out within ``START_GRACE_MS`` after a query was told to begin at the horizon, or at a
 moment older than that, need not be reported: nobody was promised them.
@@ -198,19 +199,24 @@ class Verdict:
         seen = of.seen.get(stream, Sightings())
         moments = [seen.at_tip_ms.get(shard_id, 0), of.arrivals.get((stream, shard_id), 0)]
         if shard_id in beginning.positions:
-            position = beginning.positions[shard_id]
-            retention_ms = stream.shortest_retention_ms(beginning.at_ms)
-            from_ms = position.epoch_ms if isinstance(position, AtTimestamp) else 0
-            unknown_ms = beginning.at_ms - retention_ms + SLACK_MS + START_GRACE_MS
-            if shard.is_gone:  # nobody can see any more that it was empty
-                unknown_ms = 0
-            moments.append(max(min(from_ms, beginning.at_ms), unknown_ms))
+            moments.append(self._begun_ms(stream, shard))
         else:
             for parent in shard.parents:
                 moments.append(seen.open_ms.get(parent, 0))
                 if self.is_in_scope(stream, parent):
                     moments.append(self.known_ms(stream, parent, of))
         return max(moments, default=0)
+
+    def _begun_ms(self, stream: SimulatedStream, shard: SimulatedShard) -> int:
+        """Return K of a shard that a query began with, of which nothing else is known."""
+        beginning = self._beginnings[stream]
+        position = beginning.positions[shard.shard_id]
+        if isinstance(position, AtTimestamp):
+            return min(position.epoch_ms, beginning.at_ms)
+        if shard.is_gone:  # nobody can see any more that it was empty
+            return 0
+        retention_ms = stream.shortest_retention_ms(beginning.at_ms)
+        return beginning.at_ms - retention_ms + SLACK_MS + START_GRACE_MS
 
     def may_doubt(self, stream: SimulatedStream, shard_id: str, of: Knowledge) -> bool:
         """Say whether something may have come to a shard and gone unseen."""

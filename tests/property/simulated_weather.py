@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from simulated_runtime import VirtualTime
 
-from kinesis_source.errors import ServiceError, ThrottledError
+from kinesis_source.errors import KinesisSourceError, ServiceError, ThrottledError
 
 __all__ = ["CALM", "Nastiness", "OneTry", "Outage", "Weather"]
 
@@ -183,12 +183,16 @@ class Weather:
         return None
 
 
-def _failure(is_throttled: bool, what: str, attempts: int) -> Exception:
+def _failure(is_throttled: bool, what: str, attempts: int) -> KinesisSourceError:
+    error: KinesisSourceError
     if is_throttled:
-        return ThrottledError(
-            "SERVICE_THROTTLED", f"{what}: throttled, {attempts} attempts.", "Wait."
-        )
-    return ServiceError("SERVICE_UNAVAILABLE", f"{what}: no reply, {attempts} attempts.", "Wait.")
+        problem = f"{what}: throttled, {attempts} attempts."
+        error = ThrottledError("SERVICE_THROTTLED", problem, "Wait.")
+    else:
+        problem = f"{what}: no reply, {attempts} attempts."
+        error = ServiceError("SERVICE_UNAVAILABLE", problem, "Wait.")
+    error.is_worth_repeating = True
+    return error
 
 
 class OneTry:
