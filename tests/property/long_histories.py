@@ -158,7 +158,7 @@ def make_long_world(
     account = SimulatedAccount(streams)
     settings = settings_for(
         initial_position(start, max(began_ms, stream.server_ms - 2 * HOUR_MS)),
-        poll_interval_ms=10_000,
+        poll_interval_ms=2_000,
         shard_fetch_interval_ms=60_000,
         max_records_per_fetch=10_000 if seed % 3 else 1,
         fail_on_data_loss=fails,
