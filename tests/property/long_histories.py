@@ -31,7 +31,7 @@ __all__ = [
 HOUR_MS = 3_600_000
 OTHER = StreamSettings("t", "t")
 IDLE_STEPS = 4
-MOST_STEPS = 400
+MOST_STEPS = 150
 
 LONG_NASTINESS = nastiness(
     ahead=True,
