@@ -11,7 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from kinesis_source.aws.api import IteratorExpiredError, StreamApi, StreamDescription
+from kinesis_source.aws.api import (
+    IteratorExpiredError,
+    PositionRefusedError,
+    StreamApi,
+    StreamDescription,
+)
 from kinesis_source.aws.failures import stream_deleting
 from kinesis_source.errors import StreamError
 from kinesis_source.model.positions import TRIM_HORIZON
@@ -21,6 +26,7 @@ __all__ = ["check_access"]
 
 _CREATING_S: Final = 30.0
 _POLL_S: Final = 1.0
+_SHARDS_TRIED: Final = 3
 _CAN_BE_READ: Final = ("ACTIVE", "UPDATING")
 
 
@@ -58,15 +64,27 @@ def check_access(
     shards = api.list_shards(stream)
     # A stream has open shards at all times; a listing that is behind may show none.
     candidates = [shard for shard in shards if not shard.is_closed] or list(shards)
-    if candidates:
-        shard_id = candidates[0].shard_id
-        iterator = api.get_iterator(stream, shard_id, TRIM_HORIZON)
-        try:
-            api.get_page(stream, shard_id, iterator, 1)
-        except IteratorExpiredError:
-            # It took five minutes of back-off to get here: access was not what failed.
-            return description
+    for shard in candidates[:_SHARDS_TRIED]:
+        if _answers(api, stream, shard.shard_id):
+            break
     return description
+
+
+def _answers(api: StreamApi, stream: StreamSettings, shard_id: str) -> bool:
+    """Read one record at most; False if AWS contradicts the listing that shows the shard.
+
+    Whoever is not allowed to call is told so before it matters what the call was about.
+    """
+    try:
+        iterator = api.get_iterator(stream, shard_id, TRIM_HORIZON)
+        api.get_page(stream, shard_id, iterator, 1)
+    except (PositionRefusedError, IteratorExpiredError):
+        return False
+    except StreamError as error:
+        if error.code != "STREAM_SHARD_NOT_FOUND":
+            raise
+        return False
+    return True
 
 
 def _wait_until_readable(

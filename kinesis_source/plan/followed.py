@@ -24,7 +24,7 @@ __all__ = ["FollowedShard"]
 
 SLOW_S = 2.0
 """A look that takes longer holds up no batch, and no look at another shard."""
-FIRST_DELAY_S = 1.0
+FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 10.0
 """Between two looks that fail: a page of 10 MiB blocks its shard for 5 s, longer is of no use."""
 
@@ -59,6 +59,7 @@ class FollowedShard:
     answered_s: float = float("-inf")
     """When the last look that was answered began."""
     failing_since_s: float | None = None
+    error: KinesisSourceError | None = None
     failures: int = 0
     is_slow: bool = False
     is_in_future: bool = False
@@ -108,6 +109,7 @@ class FollowedShard:
         began_s = self.looking_since_s if self.looking_since_s is not None else now_s
         self.looking_since_s = None
         self.is_slow = now_s - began_s > SLOW_S
+        self.error = finding.error
         if finding.outcome in (Outcome.LATER, Outcome.DENIED):
             self.note_failure(now_s)
         else:
@@ -125,7 +127,14 @@ class FollowedShard:
         """How long to wait after a failure."""
         return float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.failures - 1, 8)))
 
-    def is_given_up(self, error: KinesisSourceError | None, now_s: float, budget_s: float) -> bool:
-        """Say whether a shard fails for longer than a call may be repeated."""
-        since_s = self.failing_since_s
-        return error is not None and since_s is not None and now_s - since_s >= budget_s
+    def given_up(self, now_s: float, budget_s: float) -> KinesisSourceError | None:
+        """Return the error of a shard that fails for longer than a call may be repeated."""
+        error, since_s = self.error, self.failing_since_s
+        if error is None or since_s is None or now_s - since_s < budget_s:
+            return None
+        self.failing_since_s = now_s  # a query that goes on all the same begins anew
+        tries = f"asked again and again: {self.failures} tries in {now_s - since_s:.1f} s"
+        problem = f"{error.problem.removesuffix('.')}; {tries}."
+        counted = type(error)(error.code, problem, error.hint)
+        counted.is_worth_repeating = error.is_worth_repeating
+        return counted

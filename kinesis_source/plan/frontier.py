@@ -162,8 +162,8 @@ class StreamFrontier:
                 self.listing.ask_for_another()  # children are wanted
         if finding.outcome is Outcome.IN_FUTURE:
             self._warn_of_future(shard, now_s)
-        if finding.error is not None and shard.is_given_up(finding.error, now_s, self._budget_s):
-            raise finding.error
+        if (error := shard.given_up(now_s, self._budget_s)) is not None:
+            raise error
 
     def give_up(self, shard: FollowedShard) -> None:
         """Let a shard be polled again that was not settled."""
@@ -175,6 +175,13 @@ class StreamFrontier:
         with self._lock:
             if shard_id in self._shards:
                 self._shards[shard_id].note_failure(self._runtime.monotonic())
+
+    def forget_failures(self) -> None:
+        """Begin with new budgets: nobody asked for a while, nor did the calls go on."""
+        self.facts.forget_failures()
+        with self._lock:
+            for shard in self._shards.values():
+                shard.failures, shard.failing_since_s = 0, None
 
     def _note_claims(
         self, shard: FollowedShard, finding: Finding, asked_s: float, now_s: float, now_ms: int
@@ -202,8 +209,10 @@ class StreamFrontier:
             )
 
     def _pause_s(self, shard: FollowedShard, finding: Finding) -> float:
-        if shard.failures:
-            return shard.delay_s
+        if shard.failing_since_s is not None:
+            # A budget that ends shows at its end.
+            left_s = shard.failing_since_s + self._budget_s - self._runtime.monotonic()
+            return max(0.1, min(shard.delay_s, left_s))
         if self._not_after_ms is not None:
             return CATCH_UP_INTERVAL_S
         poll_s = self._settings.poll_interval_ms / 1000

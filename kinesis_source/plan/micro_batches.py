@@ -67,7 +67,6 @@ class MicroBatchPlanner:
         self._settings = settings
         self._runtime = runtime or ThreadRuntime()
         self._interval_s = settings.poll_interval_ms / 1000
-        self._losses = LossPolicy(fails=settings.fail_on_data_loss)
         self._frontiers = {
             stream.key: StreamFrontier(
                 api, stream, settings, check_access, self._runtime, failing_budget_s
@@ -76,7 +75,11 @@ class MicroBatchPlanner:
         }
         self._streams = {
             stream.key: StreamPlanner(
-                api, stream, settings.initial_position, self._frontiers[stream.key], self._losses
+                api,
+                stream,
+                settings.initial_position,
+                self._frontiers[stream.key],
+                LossPolicy(fails=settings.fail_on_data_loss),
             )
             for stream in settings.streams
         }
@@ -145,12 +148,7 @@ class MicroBatchPlanner:
 
     def metrics(self) -> dict[str, dict[str, int]]:
         """Return numbers per stream for Spark's progress report. No I/O."""
-        return {key: frontier.metrics() for key, frontier in self._frontiers.items()}
-
-    @property
-    def loss_count(self) -> int:
-        """How many losses this process reported and went on from."""
-        return self._losses.count
+        return {key: stream.metrics() for key, stream in self._streams.items()}
 
     # Following a stream
 

@@ -7,7 +7,7 @@ StreamPlan, from which the end follows once admission has cut it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kinesis_source.aws.api import StreamApi
@@ -148,8 +148,8 @@ class StreamPlanner:
         believed = frontier.believed_late(late)
         for shard_id in late.keys() - believed.keys():
             del readable[shard_id]
-        for shard in believed.values():
-            self._report_late(shard)
+        if believed:
+            self._report_late([believed[shard_id] for shard_id in sorted(believed)])
         resets = frontier.take_losses(orphaned_shards(start.shards, lineage))
         if resets:
             if not self._is_same_stream(start):
@@ -158,6 +158,10 @@ class StreamPlanner:
         frontier.adopt(readable)
         bounds = frontier.bounds(readable)
         return StreamPlan(self._stream, start, lineage, readable, bounds, frontier.firsts, resets)
+
+    def metrics(self) -> dict[str, int]:
+        """Return numbers for Spark's progress report. No I/O."""
+        return {**self._frontier.metrics(), "numDataLosses": self._losses.count}
 
     def _readable(self, start: StreamPosition, lineage: Lineage) -> dict[str, Position]:
         return readable_shards(start.shards, lineage, self._api.now_ms())
@@ -220,27 +224,34 @@ class StreamPlanner:
             )
         )
 
-    def _report_late(self, late: LateShard) -> None:
-        shard = f"Shard {late.shard_id!r} of stream {self._stream.key!r}"
-        if late.unread:
-            parents = " and ".join(map(repr, late.unread))
-            self._losses.report(
-                Loss(
-                    "DATA_LOSS_SHARD",
-                    f"{shard} begins without its parent {parents}, which is not listed any more "
-                    "and was never read: what it held is gone, and the first records of the shard "
-                    "itself may be gone. All that is older than the retention.",
-                    _HINT,
-                )
-            )
-            return
-        parents = " and ".join(map(repr, late.expired))
-        since = f" since {name_time(late.since_ms)}" if late.since_ms is not None else ""
-        self._losses.report(
-            Loss(
-                "DATA_LOSS_TRIMMED",
-                f"{shard} begins when its parent {parents} is older than the retention: records "
-                f"that came into it{since} and are older than the retention may be gone.",
-                _HINT,
-            )
-        )
+    def _report_late(self, late: Sequence[LateShard]) -> None:
+        """Report all in one: the first report may end the query."""
+        stream = f"of stream {self._stream.key!r}"
+        named = late[:NAMED_SHARDS]
+        texts = [
+            f"Shard {shard.shard_id!r} {stream} begins without its parent "
+            f"{_names(shard.unread)}, which is not listed any more and was never read: what it "
+            "held is gone, and the first records of the shard itself may be gone."
+            for shard in named
+            if shard.unread
+        ]
+        texts += [
+            f"Shard {shard.shard_id!r} {stream} begins when its parent {_names(shard.expired)} is "
+            f"older than the retention: records that came into it{_since(shard)} and are older "
+            "than the retention may be gone."
+            for shard in named
+            if not shard.unread
+        ]
+        if len(late) > NAMED_SHARDS:
+            texts.append(f"So do {len(late) - NAMED_SHARDS} shards more.")
+        is_unread = any(shard.unread for shard in late)
+        code = "DATA_LOSS_SHARD" if is_unread else "DATA_LOSS_TRIMMED"
+        self._losses.report(Loss(code, " ".join(texts), _HINT))
+
+
+def _names(shard_ids: Sequence[str]) -> str:
+    return " and ".join(map(repr, shard_ids))
+
+
+def _since(late: LateShard) -> str:
+    return f" since {name_time(late.since_ms)}" if late.since_ms is not None else ""

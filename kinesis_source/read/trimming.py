@@ -16,7 +16,6 @@ from kinesis_source.model.positions import (
     AfterRecord,
     FromRecord,
     Position,
-    empty_at_ms,
 )
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import StreamSettings
@@ -84,6 +83,8 @@ class TrimCheck:
             else:
                 self._seen = expected
             return None
+        # Asked anew: it may have been lowered since the driver heard of it.
+        self._retention_ms = self._api.describe(self._stream).retention_ms
         if isinstance(expected, FromRecord):
             return self._is_gone(expected, page)
         if self._was_seen_empty_since(expected):
@@ -92,12 +93,9 @@ class TrimCheck:
 
     def _was_seen_empty_since(self, position: AfterRecord) -> bool:
         """Say whether nothing behind a record that is gone can be gone."""
-        empty_ms = empty_at_ms(position)
-        if position.empty_ms is None or empty_ms is None:
+        if position.empty_ms is None:
             return False
-        # Asked anew: it may have been lowered since the driver heard of it.
-        self._retention_ms = self._api.describe(self._stream).retention_ms
-        return self._api.now_ms() - empty_ms <= self._retention_ms
+        return self._api.now_ms() - position.empty_ms <= self.horizon.retention_ms
 
     def _is_gone(self, expected: FromRecord, page: Page) -> Loss:
         return self._loss(

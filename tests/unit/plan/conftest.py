@@ -5,6 +5,6 @@ from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
 # Importlib mode puts no test folder on the path.
-for _folder in (str(_HERE), str(_HERE.parents[1] / "property")):
+for _folder in (str(_HERE.parent / "read"), str(_HERE.parents[1] / "property")):
     if _folder not in sys.path:
         sys.path.append(_folder)
