@@ -13,7 +13,7 @@ if (_HERE := str(Path(__file__).resolve().parent)) not in sys.path:
 
 @pytest.fixture(autouse=True)
 def _no_world_outlives_its_test() -> Iterator[None]:
-    from simulated_runtime import close_worlds  # noqa: PLC0415 - found by the line above
+    from simulated_runtime import close_worlds
 
     yield
     close_worlds()

@@ -1,11 +1,11 @@
-"""Histories of hours and days: retention, downtime, late tasks, lost shards; and how to run them."""
+"""Histories of hours and days: retention, downtime, late tasks, outages; and how to run them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from histories import Event, World, initial_position, nastiness, schedule
+from histories import Event, initial_position, nastiness
 from hypothesis import strategies as st
 from simulated_account import SimulatedAccount
 from simulated_engine import Engine, settings_for
@@ -56,8 +56,7 @@ LONG_EVENTS = st.builds(
         [0, 1_000, 60_000, HOUR_MS, 6 * HOUR_MS, 12 * HOUR_MS, 20 * HOUR_MS, 23 * HOUR_MS]
     ),
     kind=st.sampled_from(
-        ["put", "put", "put", "put", "split", "split", "merge", "quiet", "raise", "lower"]
-        + ["throttled", "slow"]
+        [*["put"] * 4, *["split"] * 2, "merge", "quiet", "raise", "lower", "throttled", "slow"]
     ),
     pick=st.integers(0, 7),
     count=st.integers(1, 8),
@@ -123,7 +122,7 @@ class LongWorld:
     account: SimulatedAccount
     engine: Engine
 
-    def __enter__(self) -> LongWorld:
+    def __enter__(self) -> LongWorld:  # noqa: PYI034 - not subclassed
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -134,9 +133,7 @@ class LongWorld:
         return all(stream.is_quiet for stream in self.account.streams.values())
 
 
-def world_of(
-    *streams: SimulatedStream, start: object = None, **changes: object
-) -> LongWorld:
+def world_of(*streams: SimulatedStream, start: object = None, **changes: object) -> LongWorld:
     """Return a query of streams that share a clock, not started."""
     account = SimulatedAccount(streams)
     changes = {"poll_interval_ms": 2_000, "shard_fetch_interval_ms": 60_000, **changes}
@@ -192,7 +189,7 @@ def act_long(world: LongWorld, action: str, ms: int) -> None:
 def run_long(world: LongWorld, actions: list[tuple[str, int]]) -> None:
     """Run batches until the writers are done, all is read, and what was lost is reported.
 
-    Between batches the query rests as a trigger lets it: sometimes for seconds, sometimes for hours.
+    Between batches the query rests as a trigger lets it: sometimes seconds, sometimes hours.
     """
     engine, random = world.engine, world.streams[0].random
     for number in range(MOST_STEPS):

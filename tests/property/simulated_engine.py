@@ -62,9 +62,7 @@ class Engine:
     settings : ReadSettings
     """
 
-    def __init__(
-        self, source: SimulatedStream | SimulatedAccount, settings: ReadSettings
-    ) -> None:
+    def __init__(self, source: SimulatedStream | SimulatedAccount, settings: ReadSettings) -> None:
         self.account = source if isinstance(source, SimulatedAccount) else None
         self.stream = source if isinstance(source, SimulatedStream) else _first(source)
         self._api = source
@@ -199,9 +197,7 @@ class Engine:
             assert rows[name] == [number for number in before if number in now], (
                 "a replay gave other rows"
             )
-            missing = [
-                shard.index_of(str(number)) for number in before if number not in now
-            ]
+            missing = [shard.index_of(str(number)) for number in before if number not in now]
             assert all(index >= replayed[stream, shard.shard_id] for index in missing)
             self.verdict.expect_report(stream, shard, missing)
 
@@ -215,16 +211,13 @@ class Engine:
             process = self.clock.current.process
             is_reader = process is not None and process.role == "executor"
         now_ms = self.stream.server_ms
-        self.verdict.note_report(
-            text, now_ms, self.streams(), self._replayed, is_reader=is_reader
-        )
+        self.verdict.note_report(text, now_ms, self.streams(), self._replayed, is_reader=is_reader)
 
     def _log(self, end_text: str, trimmed: dict[SimulatedStream, dict[str, int]]) -> None:
         self.ends.append(end_text)
         end = _offset(end_text)
         positions = {
-            self._stream_at(key, position): position.shards
-            for key, position in end.streams.items()
+            self._stream_at(key, position): position.shards for key, position in end.streams.items()
         }
         for stream, shards in positions.items():
             if stream not in self.beginnings:
@@ -295,7 +288,9 @@ class Engine:
 
     def _name(self, shard_range: ShardRange) -> str:
         is_of_first = shard_range.stream == self.stream.key
-        return shard_range.shard_id if is_of_first else f"{shard_range.stream}/{shard_range.shard_id}"
+        return (
+            shard_range.shard_id if is_of_first else f"{shard_range.stream}/{shard_range.shard_id}"
+        )
 
     # What must hold
 

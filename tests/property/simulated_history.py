@@ -38,7 +38,7 @@ class StreamHistory:
         None: a minute ago.
     """
 
-    def __init__(  # noqa: PLR0913 - all have defaults
+    def __init__(
         self,
         seed: int = 0,
         nastiness: Nastiness = CALM,

@@ -81,7 +81,7 @@ class Sightings:
     Parameters
     ----------
     at_tip_ms : dict
-        A page, MillisBehindLatest 0, behind which nothing was left.
+        An empty page with MillisBehindLatest 0: one with records may merely be short.
     open_ms : dict
         A listing that showed the shard open.
     """
@@ -281,7 +281,7 @@ class SimulatedStream(StreamHistory):
             return self._records(shard, first, stop, None, behind_ms)
         if stop > first or self._role == "driver":
             shard.damaged_in_row[self._role] = 0
-        if at_tip and not behind_ms:
+        if at_tip and not behind_ms and stop == first:
             self._note_tip(shard)
         if is_last and not (stop > first and self._happens(n.late_end)):
             return self._records(shard, first, stop, None, 0, tuple(shard.children))

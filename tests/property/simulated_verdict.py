@@ -295,9 +295,7 @@ class Verdict:
         for index in owed:
             arrival_ms = shard.arrivals[index]
             gone_ms = arrival_ms + stream.shortest_retention_ms(arrival_ms) - DISORDER_MS
-            assert any(
-                self._covers(report, stream, shard, gone_ms) for report in self.reports
-            ), (
+            assert any(self._covers(report, stream, shard, gone_ms) for report in self.reports), (
                 f"{shard.shard_id} of {stream.key!r}: {len(owed)} rows are gone and nobody said "
                 f"so; the first is number {index}, gone for {stream.server_ms - gone_ms} ms, begun "
                 f"{stream.server_ms - self._beginnings[stream].at_ms} ms ago; reports: "

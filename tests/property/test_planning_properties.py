@@ -7,8 +7,6 @@ Histories of hours and days, in which records get lost, are in test_loss_histori
 
 from __future__ import annotations
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from histories import (
     ACTIONS,
     EVENTS,
@@ -20,6 +18,8 @@ from histories import (
     nastiness,
     run_to_the_end,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kinesis_source.plan import micro_batches
 
@@ -88,5 +88,7 @@ def test_available_now_reads_what_was_there_and_ends(
         for batch in range(batches_of_run, len(engine.ends)):
             for shard_range in engine.ranges(batch):
                 arrival = getattr(shard_range.end, "arrival_ms", 0)
-                if engine.settings.fail_on_data_loss == was_strict:  # else a run with a later target
+                if (
+                    engine.settings.fail_on_data_loss == was_strict
+                ):  # else a run with a later target
                     assert arrival <= latest_ms, "a bound that arrived after the target"
