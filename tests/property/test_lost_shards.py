@@ -48,9 +48,8 @@ def test_what_expired_before_its_children_were_read_is_reported(
 ) -> None:
     """The query stops where a parent is at its end and its children are not yet in the offset."""
     stream = SimulatedStream(seed, nasty, shards=shards)
-    with world_of(
-        stream, start=start, fail_on_data_loss=fails, shard_fetch_interval_ms=5_000
-    ) as world:
+    read = {"fail_on_data_loss": fails, "shard_fetch_interval_ms": 5_000}
+    with world_of(stream, start=start, **read) as world:
         engine = world.engine
         engine.go_on()
         stream.put(0, 2)
