@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kinesis_source.model.positions import AfterRecord, FromRecord, Position, empty_at_ms
+from kinesis_source.model.positions import (
+    AfterRecord,
+    FromRecord,
+    Marker,
+    Position,
+    ShardEnd,
+    empty_at_ms,
+)
 
 __all__ = ["MARGIN_MS", "SHORTEST_RETENTION_MS", "Horizon"]
 
@@ -52,7 +59,14 @@ class Horizon:
         Nothing needs to be lost by that. But what AWS answers to its number then is not documented:
         it goes on at the oldest record, or with empty pages for ever.
         """
-        if not isinstance(position, AfterRecord):
+        if not isinstance(position, AfterRecord | FromRecord):
+            return False
+        age_ms = self._now_ms() - position.arrival_ms
+        return self.is_day_old_record(position) and age_ms >= self._retention_ms() - MARGIN_MS
+
+    def is_day_old_record(self, position: Position | FromRecord) -> bool:
+        """Say the same by the shortest retention there is."""
+        if not isinstance(position, AfterRecord | FromRecord):
             return False
         return self._now_ms() - position.arrival_ms >= SHORTEST_RETENTION_MS - MARGIN_MS
 
@@ -67,11 +81,28 @@ class Horizon:
         age_ms = self._age_ms(position)
         return age_ms >= SHORTEST_RETENTION_MS and age_ms > self._retention_ms()
 
+    def is_unwatched(self, position: Position) -> bool:
+        """Say whether records may have come behind a position, and gone, while nobody looked.
+
+        So it is when the last moment at which nothing was there is older than the retention; but
+        not within minutes of the moment at which nothing was gone, such as a query's start.
+        """
+        if isinstance(position, Marker | ShardEnd):
+            return False
+        since_ms, now_ms = empty_at_ms(position), self._now_ms()
+        if since_ms is not None and now_ms - since_ms <= max(
+            SHORTEST_RETENTION_MS, self._retention_ms()
+        ):
+            return False
+        whole_ms = getattr(position, "whole_ms", None)
+        return whole_ms is None or now_ms - whole_ms > MARGIN_MS
+
     def _age_ms(self, position: Position | FromRecord) -> int:
         """Return how old at most what is behind a position can be; 0 where nothing tells."""
         if isinstance(position, FromRecord):
             return self._now_ms() - position.arrival_ms
-        # A start without its first record is one of an offset of version 1, whose one fact is this.
+        # A start without its first record is one of an offset of version 1, whose one fact is
+        # this, or one behind which nothing was seen.
         facts_ms = (empty_at_ms(position), getattr(position, "whole_ms", None))
         since_ms = max((ms for ms in facts_ms if ms is not None), default=None)
         return 0 if since_ms is None else self._now_ms() - since_ms
