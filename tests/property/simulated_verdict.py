@@ -15,8 +15,8 @@
      was left in it; for a shard that was never read, the same of its parents, and the last moment
      at which a listing showed a parent open: the shard was not there yet.
 
-   Planning knows of these moments; a new process, what they were when the last offset was logged;
-   a reader, what they were when the offset was logged that its batch begins at. They may say "may
+   Planning knows of these moments what they were when the last offset was logged; a reader, what
+   they were when the offset was logged that its batch begins at. They may say "may
    be" once ``now - K`` is at least the shortest retention since K, less ``SLACK_MS``: offsets note
    such moments at least hourly (60 minutes), and arrival times and clocks are not exact to ten
    minutes, with five for what is on its way. Down or late for less than that, nothing can have come
@@ -191,8 +191,8 @@ class Verdict:
     def _knowledge(self, is_reader: bool) -> Knowledge:
         if is_reader and self.reader_batch is not None:
             return self._logs[self.reader_batch - 1] if self.reader_batch else Knowledge({}, {})
-        seen = {stream: stream.sightings for stream in self._beginnings}
-        return Knowledge(seen, self._arrivals)
+        # Not what the process has seen since: the look that ends a gap does not undo it.
+        return self._logs[-1] if self._logs else Knowledge({}, {})
 
     def known_ms(self, stream: SimulatedStream, shard_id: str, of: Knowledge) -> int:
         """Return K, see the module's text."""
