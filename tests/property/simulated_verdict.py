@@ -16,8 +16,8 @@
      at which a listing showed a parent open: the shard was not there yet.
 
    Planning knows of these moments what they were when the last offset was logged; a reader, what
-   they were when the offset was logged that its batch begins at. They may say "may
-   be" once ``now - K`` is at least the shortest retention since K, less ``SLACK_MS``: offsets note
+   they were when the offset was logged that its batch begins at. They may say
+   "may be" once ``now - K`` is at least the shortest retention since K, less ``SLACK_MS``: offsets note
    such moments at least hourly (60 minutes), and arrival times and clocks are not exact to ten
    minutes, with five for what is on its way. Down or late for less than that, nothing can have come
    and gone unseen, and even "may be" is a false alarm. A query that began at a moment has that for
