@@ -88,6 +88,14 @@ class FollowedShard:
         """
         return isinstance(self.start, AfterRecord) or self.first is not None
 
+    def is_awaited(self, now_s: float) -> bool:
+        """Say whether a batch waits for the next answer."""
+        if self.is_slow or self.failures:
+            return False
+        if self.looking_since_s is not None:
+            return now_s - self.looking_since_s < SLOW_S
+        return self.due_s <= now_s
+
     def leads_from(self, position: Position) -> bool:
         """Say whether what is known here is ahead of a position that a batch begins at."""
         if isinstance(position, AfterRecord):

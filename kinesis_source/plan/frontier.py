@@ -21,7 +21,7 @@ from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.plan.claims import LossClaims
 from kinesis_source.plan.finding import Finding, Outcome
-from kinesis_source.plan.followed import SLOW_S, FollowedShard
+from kinesis_source.plan.followed import FollowedShard
 from kinesis_source.plan.late_shards import LateShard
 from kinesis_source.plan.probe import LARGEST_INTERVAL_S, ShardProbe
 from kinesis_source.plan.runtime import Runtime
@@ -245,18 +245,10 @@ class StreamFrontier:
         with self._lock:
             now_s = self._runtime.monotonic()
             return not any(
-                shard.answered_s < since_s and self._is_awaited(shard, now_s)
+                shard.answered_s < since_s and shard.is_awaited(now_s)
                 for shard in self._shards.values()
                 if shard.is_open
             )
-
-    @staticmethod
-    def _is_awaited(shard: FollowedShard, now_s: float) -> bool:
-        if shard.is_slow or shard.failures:
-            return False
-        if shard.looking_since_s is not None:
-            return now_s - shard.looking_since_s < SLOW_S
-        return shard.due_s <= now_s
 
     def bounds(self, readable: Iterable[str]) -> dict[str, Position]:
         """Return how far the followed shards go, as far as is known. No I/O."""
