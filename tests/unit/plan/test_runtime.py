@@ -58,7 +58,7 @@ def test_without_any_thread_calls_are_made_in_the_callers_own_once_each(
 def test_a_poller_that_cannot_start_is_an_error_with_advice(runtime, monkeypatch) -> None:
     refuse_after(monkeypatch, 0)
     with pytest.raises(
-        ServiceError, match=r"^\[SERVICE_THREADS\] .*can't start new thread.* PYSPARK"
+        ServiceError, match=r"^\[SERVICE_THREADS\] .*start new thread.*PLANNER_MEMORY"
     ):
         runtime.spawn(lambda: None)
 
