@@ -215,6 +215,7 @@ class ShardReader:
             is_believed = is_long and self._check.may_be_trimmed(place)
         if is_believed:
             self._losses.report(loss)
+            self._check.give_up(place)
             return True
         self._check.pending = expected
         self._cursor.seek(place)
@@ -253,7 +254,7 @@ class ShardReader:
             return False
         self._doubts.note(Doubt.END_MISSING, self._monotonic())
         is_long = self._doubts.lasts(Doubt.END_MISSING, 2, MISSING_S, self._monotonic())
-        return is_long and self._check.horizon.is_near(self._range.end)
+        return is_long and self._check.horizon.is_record_old(self._range.end)
 
     def _look_for_doubts(self, page: Page) -> None:
         if page.next_iterator is None:
