@@ -212,7 +212,7 @@ class ShardReader:
             is_believed = self._doubts.lasts(Doubt.TRIMMED, 2, 0, now_s)
         else:
             is_long = self._doubts.lasts(Doubt.TRIMMED, 2, MISSING_S, now_s)
-            is_believed = is_long and self._check.may_be_trimmed(place)
+            is_believed = is_long and expected is not None and self._check.may_be_trimmed(expected)
         if is_believed:
             self._losses.report(loss)
             self._check.give_up(place)

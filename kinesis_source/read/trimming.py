@@ -45,9 +45,8 @@ class TrimCheck:
         """What the next page with records must begin with, or behind."""
         self.horizon = Horizon(api.now_ms, self._ask_retention)
 
-    def may_be_trimmed(self, position: Position | FromRecord) -> bool:
-        """Say whether the record that reading begins at may be trimmed, by what AWS says now."""
-        record = self.pending if isinstance(self.pending, FromRecord) else position
+    def may_be_trimmed(self, record: Position | FromRecord) -> bool:
+        """Say whether a record may be trimmed, by what AWS says now."""
         if self.horizon.is_day_old_record(record):
             self._describe()
         return self.horizon.is_record_old(record)
