@@ -170,6 +170,8 @@ class RenewingCredentials:
         except CredentialError as error:
             failure = error
         if failure is not None:
+            if self._held is held:
+                self._held = None  # the next request asks the source anew: it may be mended by then
             raise _bare(failure)
         if self._keys is not keys and self._keys != keys:
             self._changed_s = self._clock() if self._keys is not None else float("-inf")

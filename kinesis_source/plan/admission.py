@@ -51,6 +51,8 @@ SHORTEST_CUT_MS = 1_000
 SAMPLE_BYTES = 64 * 1024
 LARGEST_PAGE_RECORDS = 1_000
 LARGEST_PAGE_BYTES = 1024 * 1024
+LEAST_TRIES = 10
+"""A shard is given up after no fewer: batches may be far apart."""
 PATIENCE_S = 3.0
 """A batch waits no longer for its samples, and no longer for its cuts."""
 
@@ -120,6 +122,7 @@ class Admission:
         self._page_records = 0
         self._budget_s = waiting_budget_s
         self._left_out_s: dict[_Key, float] = {}
+        self._tries: dict[_Key, int] = {}
 
     def limit(self, requests: Sequence[Request]) -> dict[_Key, Position]:
         """Return bounds that keep to the budget, as nearly as the shards' densities tell.
@@ -179,12 +182,13 @@ class Admission:
         """Keep since when shards wait for a batch; they may not for ever."""
         now_s = self._runtime.monotonic()
         waiting = [request for request in behind if limited[request.key] == request.start]
+        self._tries = {request.key: self._tries.get(request.key, 0) + 1 for request in waiting}
         self._left_out_s = {
             request.key: self._left_out_s.get(request.key, now_s) for request in waiting
         }
         for request in waiting:
             waited_s = now_s - self._left_out_s[request.key]
-            if waited_s >= self._budget_s:
+            if waited_s >= self._budget_s and self._tries[request.key] >= LEAST_TRIES:
                 self._left_out_s.clear()
                 raise ServiceError(
                     "SERVICE_STALLED",

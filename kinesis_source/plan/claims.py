@@ -121,4 +121,4 @@ class LossClaims:
     @property
     def are_any(self) -> bool:
         """Whether something is claimed and not believed yet: fresh answers are wanted."""
-        return bool(self._beliefs)
+        return any(self._beliefs.claims(kind) for kind in ("refused", "denied", "orphan", "late"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 from kinesis_source.aws.api import StreamApi
 from kinesis_source.errors import StreamError
@@ -15,12 +16,28 @@ from kinesis_source.model.shards import HASH_KEY_MAX, Lineage, Shard, covers
 from kinesis_source.options.settings import StreamSettings
 from kinesis_source.plan.runtime import Runtime
 
-__all__ = ["ShardListing"]
+__all__ = ["Choice", "ShardListing"]
 
 DEADLINE_S = 30.0
 """How long a listing with a hole is asked for again before a query can start."""
+AGREEING_LISTINGS = 4
+"""So many in a row must lack a parent, half a second apart, before it is taken for gone."""
 LEAST_INTERVAL_S = 0.5
 """Between two listings that are asked for because shards are missing in the last."""
+
+
+class Choice(NamedTuple):
+    """The shards that a query would start with.
+
+    Parameters
+    ----------
+    shards : tuple of Shard
+    gone : frozenset of str
+        Parents of those that begin with their oldest record, which the listing does not show.
+    """
+
+    shards: tuple[Shard, ...]
+    gone: frozenset[str] = frozenset()
 
 
 class ShardListing:
@@ -90,15 +107,20 @@ class ShardListing:
                 self._lineage, self.listed_s = lineage, began_s
             return self._lineage or lineage
 
-    def complete(self, shards: Callable[[], tuple[Shard, ...]]) -> tuple[Shard, ...]:
+    def complete(
+        self, choose: Callable[[], Choice], *, may_be_gone: bool = True
+    ) -> tuple[Shard, ...]:
         """List until the shards that a query starts with cover every hash key.
 
-        Each record has one of them then.
+        Each record has one of them then. One listing may lack a shard: that parents are gone is
+        believed when several agree.
 
         Parameters
         ----------
-        shards : callable
+        choose : callable
             Lists, and chooses the shards to start with.
+        may_be_gone : bool
+            Whether the stream is old enough to have lost a shard to the retention.
 
         Raises
         ------
@@ -106,15 +128,19 @@ class ShardListing:
             ``[STREAM_LISTING]`` if no listing without holes could be had in time.
         """
         deadline_s = self._runtime.monotonic() + DEADLINE_S
+        agreed, gone_before = 0, frozenset[str]()
         while True:
-            found = shards()
-            if covers(found, 0, HASH_KEY_MAX) and self.lineage().is_complete:
-                return found
+            found = choose()
+            is_whole = covers(found.shards, 0, HASH_KEY_MAX) and self.lineage().is_complete
+            agreed = agreed + 1 if is_whole and found.gone == gone_before else 1
+            gone_before = found.gone
+            if is_whole and (not found.gone or (may_be_gone and agreed >= AGREEING_LISTINGS)):
+                return found.shards
             if self._runtime.monotonic() >= deadline_s:
                 raise StreamError(
                     "STREAM_LISTING",
                     f"The shards listed for stream {self._stream.key!r} left part of the hash key "
-                    f"range without a shard for {DEADLINE_S:.0f} s ({len(found)} shards).",
+                    f"range without a shard for {DEADLINE_S:.0f} s ({len(found.shards)} shards).",
                     "The stream is being resharded or deleted: start the query again in a minute.",
                 )
             self._runtime.sleep(LEAST_INTERVAL_S)

@@ -226,7 +226,12 @@ class MicroBatchPlanner:
                 plans = self._plans(start)
                 end = self._end(start, plans, is_limited=False)
                 if self._is_all_known(end):
-                    return self._end(start, plans, is_limited=True) if is_limited else end
+                    found = self._end(start, plans, is_limited=True) if is_limited else end
+                    if found is not start or end is start:
+                        return found
+                    # All that is there waits for its samples: that is no end of the run.
+                    seen = None
+                    self._runtime.sleep(self._interval_s)
                 if end != last:
                     last, progress_s = end, self._runtime.monotonic()
             if self._runtime.monotonic() >= progress_s + STALL_S:

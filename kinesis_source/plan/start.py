@@ -7,6 +7,7 @@ StreamPosition, or a coded error.
 from __future__ import annotations
 
 from kinesis_source.aws.api import PositionRefusedError, StreamApi
+from kinesis_source.cursor.horizon import MARGIN_MS, SHORTEST_RETENTION_MS
 from kinesis_source.errors import OptionError, ServiceError, StreamError
 from kinesis_source.model.offsets import StreamPosition
 from kinesis_source.model.positions import (
@@ -18,7 +19,7 @@ from kinesis_source.model.positions import (
 )
 from kinesis_source.model.shards import Lineage, Shard
 from kinesis_source.options.settings import LATEST, InitialPosition, StreamSettings
-from kinesis_source.plan.listing import ShardListing
+from kinesis_source.plan.listing import Choice, ShardListing
 
 __all__ = ["resolve_start"]
 
@@ -61,14 +62,19 @@ def resolve_start(
         ``[STREAM_LISTING]`` if no listing without holes could be had in time.
     """
     at = _latest(api, stream, listing) if initial is LATEST else initial
+    is_old = api.now_ms() - created_ms >= SHORTEST_RETENTION_MS - MARGIN_MS
     if isinstance(at, AtTimestamp):
         # The shards open at the very moment, not those open now: one that is closed since may
         # have got records.
         epoch_ms = at.epoch_ms
-        shards = listing.complete(lambda: _open_at(api, stream, listing, epoch_ms))
+        shards = listing.complete(
+            lambda: _open_at(api, stream, listing, epoch_ms), may_be_gone=is_old
+        )
         position: Position = AtTimestamp(epoch_ms, api.now_ms())
     else:
-        shards = listing.complete(lambda: _oldest(listing.list_now()))
+        shards = listing.complete(
+            lambda: _choice((), _oldest(listing.list_now()), listing.lineage()), may_be_gone=is_old
+        )
         position = OldestSince(api.now_ms())
     lineage = listing.lineage()
     # Nothing is older than the stream.
@@ -123,6 +129,11 @@ def _oldest(lineage: Lineage) -> tuple[Shard, ...]:
     )
 
 
+def _choice(open_then: tuple[Shard, ...], oldest: tuple[Shard, ...], lineage: Lineage) -> Choice:
+    gone = {parent for shard in oldest for parent in shard.parents if parent not in lineage}
+    return Choice(open_then + oldest, frozenset(gone))
+
+
 def _lacks_parent(shard: Shard, lineage: Lineage) -> bool:
     return any(parent not in lineage for parent in shard.parents)
 
@@ -135,7 +146,7 @@ def _waits_for_other(shard: Shard, lineage: Lineage, chosen: tuple[Shard, ...]) 
 
 def _open_at(
     api: StreamApi, stream: StreamSettings, listing: ShardListing, epoch_ms: int
-) -> tuple[Shard, ...]:
+) -> Choice:
     lineage = listing.list_now()
     # ListShards may take a moment that GetShardIterator refuses: do not rely on it.
     _refuse_future(api, stream, epoch_ms, NEAR_FUTURE_MS)
@@ -143,12 +154,13 @@ def _open_at(
         found = api.list_shards(stream, open_at_ms=epoch_ms)
     except PositionRefusedError:
         _refuse_future(api, stream, epoch_ms)
-        return _oldest(lineage)  # older than the retention
+        return _choice((), _oldest(lineage), lineage)  # older than the retention
     # The moment may be older than the retention, or than the stream: where no shard of then is
     # listed any more, the oldest that are listed took over.
     begun = {shard.shard_id for shard in found}
     begun |= lineage.ancestors(begun)
-    return found + tuple(shard for shard in _oldest(lineage) if shard.shard_id not in begun)
+    others = tuple(shard for shard in _oldest(lineage) if shard.shard_id not in begun)
+    return _choice(found, others, lineage)
 
 
 def _refuse_future(

@@ -272,6 +272,9 @@ class StreamPlanner:
             shards = [believed[shard_id] for shard_id in sorted(believed)]
             self._losses.report(begun_late(self._stream.key, shards))
             batch.said_late.update(believed)
+            for shard_id in believed:
+                # What is there now is whole: more is said only of what goes later.
+                batch.begun[shard_id] = readable[shard_id] = OldestSince(now_ms)
             self._frontier.believed_late({})
 
     def _report_unwatched(

@@ -128,11 +128,12 @@ class ShardReader:
         """
         limit = self._size.first()
         while not self._is_over:
-            waited_s = self._wait_for_leave()
+            self._wait_for_leave()
             if self._before_page is not None:
                 self._before_page(self._size.page_bytes(limit))
-            # What a consumer takes its time for, and the wait for memory, is no stall.
-            began_s = self._monotonic() - waited_s
+            # What a consumer takes its time for, the wait for memory and this reader's own pause
+            # for the shard's rate are no stall.
+            began_s = self._monotonic()
             page = self._next_page(limit)
             records = self._take(page) if page is not None else None
             if records is not None and len(records):
@@ -345,15 +346,12 @@ class ShardReader:
     def _place(self) -> str:
         return name_position(self._reached)
 
-    def _wait_for_leave(self) -> float:
-        """Wait until the shard may be asked; return for how long."""
-        began_s = self._monotonic()
+    def _wait_for_leave(self) -> None:
         wait_s = 1.0
         while wait_s > 0:
             wait_s = self._pace.claim(self._monotonic(), self._settings.max_fetch_bytes_per_s)
             # Also when nothing is left to wait: a task that was stopped ends here.
             self._sleep(wait_s)
-        return self._monotonic() - began_s
 
     def _check_stall(self) -> None:
         if self._asked_s > STALL_S:

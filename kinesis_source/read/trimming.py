@@ -8,6 +8,11 @@ demands just that one. In: positions and pages. Out: a Loss to report, or nothin
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from weakref import WeakKeyDictionary
+
 from kinesis_source.aws.api import Page, StreamApi
 from kinesis_source.cursor.horizon import Horizon
 from kinesis_source.cursor.losses import Loss
@@ -22,6 +27,7 @@ from kinesis_source.options.settings import StreamSettings
 
 __all__ = ["TrimCheck"]
 
+DESCRIBED_S = 60.0
 _HINT = "Read more often than the retention lasts, or lengthen it."
 
 
@@ -133,7 +139,7 @@ class TrimCheck:
 
     def _describe(self) -> int:
         """Ask anew; a retention that was raised since brings nothing back."""
-        described_ms = self._api.describe(self._stream).retention_ms
+        described_ms = _described(self._api, self._stream)
         known_ms = self._retention_ms
         self._retention_ms = described_ms if known_ms is None else min(known_ms, described_ms)
         return self._retention_ms
@@ -146,3 +152,33 @@ def _found(page: Page) -> str:
         f"the next one is sequence number {page.sequence_numbers[0]}, arrived "
         f"{name_time(page.arrival_ms[0])}"
     )
+
+
+_lock = threading.Lock()
+_retentions: WeakKeyDictionary[StreamApi, dict[str, tuple[float, int]]] = WeakKeyDictionary()
+
+
+def _described(api: StreamApi, stream: StreamSettings) -> int:
+    """Return the stream's retention, asked for by this process within the last minute.
+
+    A loss may meet all the ranges of a batch, and AWS takes 20 such calls a second and account.
+    """
+    with _lock:
+        at_s, known_ms = _retentions.get(api, {}).get(stream.key, (float("-inf"), 0))
+    if time.monotonic() - at_s < DESCRIBED_S:
+        return known_ms
+    described_ms = api.describe(stream).retention_ms
+    with _lock:
+        _retentions.setdefault(api, {})[stream.key] = (time.monotonic(), described_ms)
+    return described_ms
+
+
+def _forget_after_fork() -> None:
+    """Let a forked worker start anew: a thread that is not here may hold the lock."""
+    global _lock  # noqa: PLW0603 - see above
+    _lock = threading.Lock()
+    _retentions.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -16,6 +16,7 @@ from kinesis_source.plan.listing import ShardListing
 from kinesis_source.plan.start import resolve_start
 
 STREAM = StreamSettings("s", "s")
+NOW_MS = 10**12
 HALF = HASH_KEY_MAX // 2
 B = Shard("b", (), HALF + 1, HASH_KEY_MAX, is_closed=True)
 MERGED = Shard("m", ("a", "b"), 0, HASH_KEY_MAX, is_closed=False)
@@ -41,7 +42,7 @@ class Api(ScriptedApi):
         self.refuted: list[int] = []
 
     def now_ms(self) -> int:
-        return 1_000_000 + self.ahead_ms
+        return NOW_MS + self.ahead_ms
 
     def list_shards(self, stream: Any, open_at_ms: int | None = None) -> tuple[Shard, ...]:
         return self.listed
@@ -49,7 +50,7 @@ class Api(ScriptedApi):
     def get_iterator(
         self, stream: StreamSettings, shard_id: str, position: Position, *, inclusive: bool = False
     ) -> str:
-        if isinstance(position, AtTimestamp) and position.epoch_ms > 1_000_000:
+        if isinstance(position, AtTimestamp) and position.epoch_ms > NOW_MS:
             raise PositionRefusedError("in the future")
         return "iterator"
 
@@ -59,15 +60,15 @@ class Api(ScriptedApi):
             self.ahead_ms = 0
 
 
-def resolve(api: Api, initial: Any) -> dict[str, Position]:
+def resolve(api: Api, initial: Any, created_ms: int = 1) -> dict[str, Position]:
     listing = ShardListing(api, STREAM, 1_000, Runtime())  # type: ignore[arg-type]
-    return dict(resolve_start(api, STREAM, listing, initial, 1).shards)
+    return dict(resolve_start(api, STREAM, listing, initial, created_ms).shards)
 
 
 def test_latest_is_no_moment_that_aws_refuses() -> None:
     api = Api(Shard("a", (), 0, HASH_KEY_MAX, is_closed=False), ahead_ms=3_600_000)
-    assert resolve(api, LATEST) == {"a": AtTimestamp(1_000_000, whole_ms=1_000_000)}
-    assert api.refuted == [4_600_000]
+    assert resolve(api, LATEST) == {"a": AtTimestamp(NOW_MS, whole_ms=NOW_MS)}
+    assert api.refuted == [NOW_MS + 3_600_000]
 
 
 def test_a_clock_that_stays_ahead_is_an_error_and_gets_into_no_checkpoint() -> None:
@@ -80,19 +81,39 @@ def test_a_clock_that_stays_ahead_is_an_error_and_gets_into_no_checkpoint() -> N
 
 def test_a_merge_begins_after_the_parent_that_is_left() -> None:
     """The other one was gone before the query began: no loss."""
-    start = {"b": OldestSince(1_000_000, empty_ms=1), "a": LOST}  # nothing is older than the stream
+    start = {"b": OldestSince(NOW_MS, empty_ms=1), "a": LOST}  # nothing is older than the stream
     assert resolve(Api(MERGED, B), TRIM_HORIZON) == start
 
 
 def test_a_moment_when_one_parent_of_a_merge_was_still_there_begins_alike() -> None:
     old = AtTimestamp(5)
-    start = {"b": AtTimestamp(5, whole_ms=1_000_000), "a": LOST}
+    start = {"b": AtTimestamp(5, whole_ms=NOW_MS), "a": LOST}
 
     class Old(Api):
         def list_shards(self, stream: Any, open_at_ms: int | None = None) -> tuple[Shard, ...]:
             return (MERGED, B) if open_at_ms is None else (B,)
 
     assert resolve(Old(), old) == start
+
+
+def test_one_round_of_listings_that_lacks_a_parent_does_not_begin_without_it() -> None:
+    """The fourth one shows it."""
+    late = Shard("a", (), 0, HALF, is_closed=True)
+
+    class Late(Api):
+        listings = 0
+
+        def list_shards(self, stream: Any, open_at_ms: int | None = None) -> tuple[Shard, ...]:
+            self.listings += 1
+            return (MERGED, B) if self.listings < 4 else (MERGED, B, late)
+
+    start = resolve(Late(), TRIM_HORIZON)
+    assert start == dict.fromkeys(["a", "b"], OldestSince(NOW_MS, empty_ms=1))
+
+
+def test_a_stream_younger_than_the_retention_has_lost_no_shard() -> None:
+    with pytest.raises(StreamError, match="STREAM_LISTING"):
+        resolve(Api(MERGED, B), TRIM_HORIZON, created_ms=NOW_MS - 3_600_000)
 
 
 def test_a_hole_that_no_merge_explains_is_still_one() -> None:
