@@ -276,7 +276,7 @@ def _assumed(
     quick = RetryPolicy(0, sleep=policy.sleep, clock=policy.clock, random=policy.random)
     check = KeyCheck(f"STS, for the role {role.arn}")
     # botocore's time-outs are for each byte: an answer that trickles needs an end too.
-    call = BoundedCall(lambda: base.sts().assume_role(**request), "kinesis-source-sts")
+    call = BoundedCall(lambda: _signed_anew(base, request), "kinesis-source-sts")
 
     def ask() -> Lease:
         # Takes its own time, and is at hand when STS is asked.
@@ -286,15 +286,29 @@ def _assumed(
     def obtain(patient: bool) -> Lease:
         cause: Exception | None = None
         try:
-            return (policy if patient else quick).run(
-                ask, base.credentials.renew, sign_anew=base.signing.is_another
-            )
+            return (policy if patient else quick).run(ask, base.credentials.renew)
         except CallFailedError as failed:
             failure = _role_failure(failed, role, base)
             cause = quotable_cause(failed.error)
         raise failure from cause
 
     return RenewingCredentials(obtain, "kinesis-source-role", policy.clock)
+
+
+def _signed_anew(base: _Link, request: dict[str, Any]) -> Any:
+    """Call AssumeRole, and again where AWS refused the time of the signature.
+
+    All of it in one thread: a SigningClock keeps what it signed by thread.
+    """
+    once = RetryPolicy(0)
+    try:
+        return once.run(
+            lambda: base.sts().assume_role(**request),
+            lambda _: False,
+            sign_anew=base.signing.is_another,
+        )
+    except CallFailedError as failed:
+        raise failed.error from None
 
 
 def _lease(reply: dict[str, Any], check: KeyCheck) -> Lease:

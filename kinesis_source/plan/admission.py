@@ -53,6 +53,8 @@ LARGEST_PAGE_RECORDS = 1_000
 LARGEST_PAGE_BYTES = 1024 * 1024
 LEAST_TRIES = 10
 """A shard is given up after no fewer: batches may be far apart."""
+SAMPLE_INTERVAL_S = 0.7
+"""Between two batches that are cut: a sample and a cut of a shard's 5 calls/s each time."""
 PATIENCE_S = 3.0
 """A batch waits no longer for its samples, and no longer for its cuts."""
 
@@ -123,6 +125,7 @@ class Admission:
         self._budget_s = waiting_budget_s
         self._left_out_s: dict[_Key, float] = {}
         self._tries: dict[_Key, int] = {}
+        self._next_s = float("-inf")
 
     def limit(self, requests: Sequence[Request]) -> dict[_Key, Position]:
         """Return bounds that keep to the budget, as nearly as the shards' densities tell.
@@ -146,6 +149,10 @@ class Admission:
         if not behind:
             self._left_out_s.clear()
             return limited
+        wait_s = self._next_s - self._runtime.monotonic()
+        if wait_s > 0:  # small batches follow each other faster than a shard answers
+            self._runtime.sleep(wait_s)
+        self._next_s = self._runtime.monotonic() + SAMPLE_INTERVAL_S
         self._page_records = self._records_of_share(len(behind))
         limited.update((request.key, request.start) for request in behind)  # unless answered
         samples = self._side_by_side(behind, self._sample)

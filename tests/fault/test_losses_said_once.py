@@ -27,8 +27,10 @@ def step(query: Query) -> None:
 def run_available_now(query: Query) -> None:
     """Run what a query with Trigger.AvailableNow runs, to its end."""
     within(30, query._driver.prepareForTriggerAvailableNow, "the target")
-    while partitions := query.plan(50):
-        query.read(partitions)
+    known = -1
+    while known < len(query.offsets):
+        known = len(query.offsets)
+        query.read(query.plan(50))  # news may have no rows
 
 
 @contextmanager

@@ -33,6 +33,9 @@ class Inline:
     def monotonic(self) -> float:
         return 100.0
 
+    def sleep(self, seconds: float) -> None:
+        pass
+
     def submit(self, function: Callable[[], Any]) -> Future[Any]:
         future: Future[Any] = Future()
         if self.hangs:
