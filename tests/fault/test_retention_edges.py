@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 
@@ -275,3 +276,47 @@ def test_an_idle_shard_that_nobody_watched_is_said_once_and_watched_again(
         query.run(14)
     assert len(losses(caplog)) == 1
     assert query._driver.reportLatestOffset()["events"]["numDataLosses"] == 1
+
+
+@pytest.mark.parametrize("what", ["a quiet record", "children", "an empty shard"])
+def test_what_was_lost_before_the_retention_was_raised_is_said(
+    aws, clock, start_query, what
+) -> None:
+    """The usual first reaction to an outage. It brings nothing back."""
+    stream = aws.account().create_stream("events", shards=1)
+    query = start_query()
+    if what != "an empty shard":
+        fill(stream, 10)
+        query.run(10)
+    step(query)
+    if what == "children":
+        for child in ("shardId-000000000001", "shardId-000000000002"):
+            aws.faults.add("hide_shard", shard_id=child)
+        stream.split(FIRST)
+        while '"end"' not in query.offsets[-1]:
+            step(query)
+        aws.faults.clear()
+    query.restart()
+    fill(stream, 40, prefix="lost")
+    clock.ahead_s += 30 * HOUR_S
+    fill(stream, 1, prefix="left")  # what is older is taken now
+    set_retention(aws, 72)
+    with pytest.raises(DataLossError, match="may be gone"):
+        query.run(51)
+
+
+def test_a_longer_retention_counts_once_every_position_is_younger_than_the_shorter_one(
+    aws, clock, start_query
+) -> None:
+    stream = aws.account().create_stream("events", shards=1)
+    fill(stream, 10)
+    query = start_query()
+    query.run(10)
+    assert '"retention": 86400000' in query.offsets[-1]
+    set_retention(aws, 72)
+    clock.ahead_s += 2 * HOUR_S
+    fill(stream, 1, prefix="new")
+    deadline_s = time.monotonic() + 30
+    while '"retention": 259200000' not in query.offsets[-1]:
+        assert time.monotonic() < deadline_s
+        step(query)
