@@ -6,13 +6,16 @@ Python object is made for a field of a plain record: Arrow copies the page's own
 
 A plain record gives one row with a null ``subSequenceNumber``. With ``deaggregate``, a KPL
 aggregate gives one row for each user record: the user record's data and partition key, the Kinesis
-record's sequence number and arrival time, and ``subSequenceNumber`` 0, 1, 2 and so on.
+record's sequence number and arrival time, and ``subSequenceNumber`` 0, 1, 2 and so on. It is
+unfolded batch by batch: a few bytes of it may be many rows. One that cannot be taken apart stays
+the record that it is, and the first of a stream in this process is logged.
 """
 
 from __future__ import annotations
 
+import logging
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, repeat
 from typing import Final, Protocol
@@ -21,10 +24,18 @@ import pyarrow as pa
 from pyarrow import compute
 
 from kinesis_source.model.arrivals import ArrivalTimes
-from kinesis_source.records.kpl import AGGREGATE_PREFIX, deaggregate, has_aggregates
+from kinesis_source.records.kpl import (
+    AGGREGATE_PREFIX,
+    Aggregate,
+    AggregateError,
+    has_aggregates,
+    open_aggregate,
+)
 from kinesis_source.records.schema import Content, OutputColumn, arrow_schema
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_ROWS", "BatchBuilder", "RecordColumns"]
+
+logger = logging.getLogger("kinesis_source")
 
 MAX_BATCH_ROWS: Final = 10_000
 """A whole GetRecords page of plain records, and Spark's own default for Arrow batches
@@ -102,6 +113,63 @@ class _Rows:
         )
 
 
+class _Piece:
+    """Rows that are being unfolded."""
+
+    def __init__(self, shard_id: str) -> None:
+        self._shard_id = shard_id
+        self._clear()
+
+    def __len__(self) -> int:
+        return len(self._sequence_numbers)
+
+    def add(
+        self,
+        sequence_number: str,
+        arrival_ms: int,
+        keys: list[str],
+        data: list[bytes],
+        subs: Iterable[int | None],
+    ) -> None:
+        """Add rows of one Kinesis record."""
+        count = len(data)
+        self._sequence_numbers += [sequence_number] * count
+        self._partition_keys += keys
+        self._arrival_ms += [arrival_ms] * count
+        self._data += data
+        self._subs += subs
+        self._size_bytes += sum(map(len, data)) + sum(map(len, keys))
+
+    def is_full(self, max_rows: int, max_bytes: int) -> bool:
+        return len(self) >= max_rows or self._size_bytes >= max_bytes
+
+    def take(self) -> _Rows:
+        """Return the rows and begin anew."""
+        rows = _Rows(
+            self._shard_id,
+            self._sequence_numbers,
+            self._partition_keys,
+            self._arrival_ms,
+            self._data,
+            self._size_bytes,
+            self._subs,
+        )
+        self._clear()
+        return rows
+
+    def _clear(self) -> None:
+        self._sequence_numbers: list[str] = []
+        self._partition_keys: list[str] = []
+        self._arrival_ms: list[int] = []
+        self._data: list[bytes] = []
+        self._subs: list[int | None] = []
+        self._size_bytes = 0
+
+
+_streams_warned: set[str] = set()
+"""Streams of which an aggregate that cannot be taken apart was logged; one line a process."""
+
+
 class BatchBuilder:
     """Builds the record batches of one stream.
 
@@ -129,6 +197,7 @@ class BatchBuilder:
         max_bytes: int = MAX_BATCH_BYTES,
     ) -> None:
         self.schema = arrow_schema(columns)
+        self._stream = stream
         self._deaggregate = deaggregate
         self._max_rows = max_rows
         self._max_bytes = max_bytes
@@ -165,9 +234,53 @@ class BatchBuilder:
             records.size_bytes,
         )
         if self._deaggregate and has_aggregates(rows.data):
-            rows = _expand(rows)
-        for part in self._parts(rows):
-            yield self._build(part)
+            for unfolded in self._unfold(rows):
+                yield from map(self._build, self._parts(unfolded))
+            return
+        yield from map(self._build, self._parts(rows))
+
+    def _unfold(self, rows: _Rows) -> Iterator[_Rows]:
+        """Yield the rows with each intact KPL aggregate replaced by its user records.
+
+        In pieces of at most ``max_rows``, each ended once it has ``max_bytes``.
+        """
+        piece = _Piece(rows.shard_id)
+        for index, payload in enumerate(rows.data):
+            sequence_number, arrival_ms = rows.sequence_numbers[index], rows.arrival_ms[index]
+            aggregate = self._open(rows.shard_id, sequence_number, payload)
+            if aggregate is None:
+                key = rows.partition_keys[index]
+                piece.add(sequence_number, arrival_ms, [key], [payload], (None,))
+                if piece.is_full(self._max_rows, self._max_bytes):
+                    yield piece.take()
+                continue
+            first, count = 0, len(aggregate)
+            while first < count:
+                stop = min(count, first + self._max_rows - len(piece))
+                keys, data = aggregate.rows(first, stop)
+                piece.add(sequence_number, arrival_ms, keys, data, range(first, stop))
+                first = stop
+                if piece.is_full(self._max_rows, self._max_bytes):
+                    yield piece.take()
+        yield piece.take()
+
+    def _open(self, shard_id: str, sequence_number: str, payload: bytes) -> Aggregate | None:
+        try:
+            return open_aggregate(payload)
+        except AggregateError as error:
+            if self._stream not in _streams_warned:
+                _streams_warned.add(self._stream)
+                logger.warning(
+                    "Stream %r, shard %r: record %s of %d bytes begins and ends as a KPL aggregate "
+                    "and cannot be taken apart: %s. It is delivered as one row, as it is. Further "
+                    "ones of this stream are not logged by this process.",
+                    self._stream,
+                    shard_id,
+                    sequence_number,
+                    len(payload),
+                    error,
+                )
+            return None
 
     def _parts(self, rows: _Rows) -> Iterator[_Rows]:
         """Yield the rows of each batch."""
@@ -193,36 +306,6 @@ class BatchBuilder:
             return pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), pa.struct([])))
         arrays = [make(rows) for make in self._makers]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-
-
-def _expand(rows: _Rows) -> _Rows:
-    """Replace each intact KPL aggregate by its user records."""
-    sequence_numbers: list[str] = []
-    partition_keys: list[str] = []
-    arrival_ms: list[int] = []
-    data: list[bytes] = []
-    subs: list[int | None] = []
-    columns = (rows.sequence_numbers, rows.partition_keys, rows.arrival_ms, rows.data)
-    for sequence_number, key, arrival, payload in zip(*columns, strict=True):
-        opened = deaggregate(payload)
-        if opened is None:
-            sequence_numbers.append(sequence_number)
-            partition_keys.append(key)
-            arrival_ms.append(arrival)
-            data.append(payload)
-            subs.append(None)
-            continue
-        user_keys, user_data = opened
-        count = len(user_data)
-        sequence_numbers += [sequence_number] * count
-        partition_keys += user_keys
-        arrival_ms += [arrival] * count
-        data += user_data
-        subs += range(count)
-    size_bytes = sum(map(len, data)) + sum(map(len, partition_keys))
-    return _Rows(
-        rows.shard_id, sequence_numbers, partition_keys, arrival_ms, data, size_bytes, subs
-    )
 
 
 def _make_maker(content: Content, stream: str) -> Callable[[_Rows], pa.Array]:

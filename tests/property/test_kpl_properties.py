@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kinesis_source.aws.api import Page
 from kinesis_source.records.batches import BatchBuilder
-from kinesis_source.records.kpl import deaggregate, has_aggregates
+from kinesis_source.records.kpl import AggregateError, has_aggregates, open_aggregate
 from kinesis_source.records.schema import Content, OutputColumn
 
 MAGIC = bytes.fromhex("F3899AC2")
@@ -79,6 +79,15 @@ def encode(records: list[tuple[str, bytes]], shape: Shape = PLAIN) -> bytes:
         body += field(3, b"".join(parts))
     body = body + table if shape.tables_last else table + body
     return MAGIC + body + hashlib.md5(body, usedforsecurity=False).digest()
+
+
+def deaggregate(data: bytes) -> tuple[list[str], list[bytes]] | None:
+    """Return keys and payloads of the user records; None if the record stays as it is."""
+    try:
+        aggregate = open_aggregate(data)
+    except AggregateError:
+        return None
+    return None if aggregate is None else aggregate.rows(0, len(aggregate))
 
 
 def page_of(data: list[bytes]) -> Page:

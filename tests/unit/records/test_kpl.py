@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from kinesis_source.records.kpl import deaggregate, has_aggregates
+from kinesis_source.records.kpl import AggregateError, has_aggregates, open_aggregate
 
 MAGIC = bytes.fromhex("F3899AC2")
 KEY_A = b"\x0a\x01a"
@@ -23,6 +23,15 @@ def seal(body: bytes) -> bytes:
 def record(inner: bytes) -> bytes:
     assert len(inner) < 128
     return b"\x1a" + bytes([len(inner)]) + inner
+
+
+def deaggregate(data: bytes) -> tuple[list[str], list[bytes]] | None:
+    """Return keys and payloads of the user records; None if the record stays as it is."""
+    try:
+        aggregate = open_aggregate(data)
+    except AggregateError:
+        return None
+    return None if aggregate is None else aggregate.rows(0, len(aggregate))
 
 
 def test_known_bytes_give_known_records():
@@ -55,6 +64,17 @@ def test_known_bytes_give_known_records():
         ),
         pytest.param(KEY_A + record(b"\x08\x00\x1a\x00"), (["a"], [b""]), id="empty data"),
         pytest.param(b"\x0a\x00" + RECORD_A_X, ([""], [b"x"]), id="empty key"),
+        pytest.param(
+            b"\x0a\x80\x08" + "\U0001f600".encode() * 256 + RECORD_A_X,
+            (["\U0001f600" * 256], [b"x"]),
+            id="key of 256 characters of four bytes",
+        ),
+        pytest.param(
+            KEY_A + b"\x12\x27" + b"3" * 39 + record(b"\x08\x00\x10\x00\x1a\x01x"),
+            (["a"], [b"x"]),
+            id="hash key of 39 digits",
+        ),
+        pytest.param(KEY_A + b"\x12\x00" + RECORD_A_X, (["a"], [b"x"]), id="empty hash key"),
         pytest.param(b"\x0a\x02\xc3\xa9" + RECORD_A_X, (["\u00e9"], [b"x"]), id="key is UTF-8"),
         pytest.param(
             KEY_A + record(b"\x08\x00\x1a\x01x\x22\x05\x0a\x03tag"), (["a"], [b"x"]), id="tags"
@@ -116,6 +136,15 @@ def test_unknown_fields_are_skipped(unknown):
         pytest.param(KEY_A + record(b"\x1a\x01x"), id="no key index"),
         pytest.param(KEY_A + record(b""), id="empty record"),
         pytest.param(b"\x0a\x01\xff" + RECORD_A_X, id="key is no UTF-8"),
+        pytest.param(b"\x0a\x81\x02" + b"k" * 257 + RECORD_A_X, id="key of 257 characters"),
+        pytest.param(
+            b"\x0a\x81\x08" + b"k" * 1025 + RECORD_A_X, id="key longer than any 256 characters"
+        ),
+        pytest.param(
+            KEY_A + b"\x0a\x81\x02" + b"k" * 257 + RECORD_A_X, id="long key that nobody uses"
+        ),
+        pytest.param(KEY_A + b"\x12\x28" + b"4" * 40 + RECORD_A_X, id="hash key of 40 digits"),
+        pytest.param(KEY_A + b"\x12\x024x" + RECORD_A_X, id="hash key that is no number"),
         pytest.param(KEY_A + b"\x1a\x7f\x08\x00", id="record longer than the body"),
         pytest.param(KEY_A + b"\x1a\x05\x08\x00\x1a\x02x", id="data longer than its record"),
         pytest.param(KEY_A + RECORD_A_X + b"\x1a", id="cut after a tag"),
