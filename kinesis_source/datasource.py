@@ -37,7 +37,12 @@ class KinesisDataSource(DataSource):
 
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
-        self.settings = parse_options(options)
+        try:
+            self.settings = parse_options(options)
+        except OptionError:
+            # Spark prints this frame's variables with SPARK_TRACEBACK_WITH_LOCALS.
+            del options
+            raise
 
     @classmethod
     def name(cls) -> str:

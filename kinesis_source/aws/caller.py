@@ -125,15 +125,19 @@ class Caller:
                 lambda: call(connection), self.identity.renew, lambda: self.has_answered
             )
         except CallFailedError as failed:
-            error = failed.error
-            if error_code(error) in mapped:
-                raise mapped[error_code(error)](error) from error
-            failed.is_passing &= not self._is_no_contact(failed)
-            facts = self._facts(operation, stream, shard_id)
-            access_key = self.identity.masked_access_key()
-            raise explain(failed, facts, access_key) from quotable_cause(error)
-        self.has_answered = True
-        return result
+            cause = quotable_cause(failed.error)
+            code = error_code(failed.error)
+            if code in mapped:
+                failure = mapped[code](failed.error)
+            else:
+                failed.is_passing &= not self._is_no_contact(failed)
+                facts = self._facts(operation, stream, shard_id)
+                failure = explain(failed, facts, self.identity.masked_access_key())
+        else:
+            self.has_answered = True
+            return result
+        # Here, where neither botocore's words nor its frames are left: they may hold a secret.
+        raise failure from cause
 
     def _is_no_contact(self, failed: CallFailedError) -> bool:
         """Say whether nothing was reached for as long as a patient call would have tried."""

@@ -19,8 +19,11 @@ from botocore.config import Config
 
 from kinesis_source.aws.decode import guard_body, on_before_parse
 from kinesis_source.aws.direct import Connection
+from kinesis_source.aws.failures import aws_text, quotable_cause
+from kinesis_source.aws.redaction import redact
 from kinesis_source.aws.timestamps import keep_milliseconds, note_timestamps
-from kinesis_source.errors import ServiceError
+from kinesis_source.aws.user_settings import app_id_suffix, endpoint_choices, unusable
+from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.options.settings import ClientSettings
 
 __all__ = ["connect"]
@@ -48,22 +51,41 @@ def connect(
     ------
     ServiceError
         ``[SERVICE_ENDPOINT]`` if region or endpoint are no such thing.
+    CredentialError
+        ``[CREDENTIAL_SETTINGS]`` if botocore cannot use a setting of the machine's.
     """
     try:
         client = session.create_client(
             "kinesis",
             region_name=settings.region,
             endpoint_url=settings.endpoint_url,
-            config=_config(settings),
+            config=_config(settings, session),
         )
-    # botocore raises ValueError for a URL it cannot read.
-    except (boto.BotoCoreError, ValueError) as error:
-        raise ServiceError(
-            "SERVICE_ENDPOINT",
-            f"No client can be made for region {settings.region!r} and endpoint "
-            f"{settings.endpoint_url or 'AWS'}: {error}.",
-            "Check region and endpointUrl.",
-        ) from error
+    # botocore raises ValueError for a URL it cannot read, others for settings of the machine.
+    except (boto.BotoCoreError, ValueError, TypeError, AttributeError, OSError) as error:
+        failure = _no_client(error, settings)
+        cause = quotable_cause(error)
+    else:
+        return _connection(client, session, on_headers)
+    raise failure from cause
+
+
+def _no_client(error: Exception, settings: ClientSettings) -> KinesisSourceError:
+    if not isinstance(error, (boto.InvalidRegionError, ValueError)):
+        return unusable(error)
+    return ServiceError(
+        "SERVICE_ENDPOINT",
+        f"No client can be made for region {settings.region!r} and endpoint "
+        f"{redact(settings.endpoint_url or 'AWS')}: {aws_text(error)}.",
+        "Check region and endpointUrl, or AWS_ENDPOINT_URL_KINESIS and AWS_ENDPOINT_URL.",
+    )
+
+
+def _connection(
+    client: Any,
+    session: botocore.session.Session,
+    on_headers: Callable[[Mapping[str, str]], None],
+) -> Connection:
     events = client.meta.events
     events.register("before-parse.kinesis", guard_body)
     events.register("before-parse.kinesis.GetRecords", on_before_parse)
@@ -78,10 +100,10 @@ def _headers_of(parsed: dict[str, Any]) -> dict[str, str]:
     return headers
 
 
-def _config(settings: ClientSettings) -> Config:
+def _config(settings: ClientSettings, session: botocore.session.Session) -> Config:
     return Config(
         # One try: RetryPolicy counts and budgets all others.
-        retries={"total_max_attempts": 1},
+        retries={"total_max_attempts": 1, "mode": "standard"},
         connect_timeout=settings.connect_timeout_ms / 1000,
         read_timeout=settings.read_timeout_ms / 1000,
         max_pool_connections=_CONNECTIONS,
@@ -91,7 +113,9 @@ def _config(settings: ClientSettings) -> Config:
         user_agent=(
             f"kinesis-source/{_version()} Botocore/{botocore.__version__} "
             f"Python/{platform.python_version()} {platform.system()}/{platform.release()}"
+            f"{app_id_suffix(session)}"
         ),
+        **endpoint_choices(settings.endpoint_url),
     )
 
 

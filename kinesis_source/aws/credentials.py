@@ -21,7 +21,8 @@ import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from kinesis_source.aws import chain
+from kinesis_source.aws.bounded import SOURCE_TIMEOUT_S, BoundedCall
+from kinesis_source.aws.chain import CredentialChain
 from kinesis_source.aws.failures import (
     aws_text,
     credential_failure,
@@ -29,10 +30,13 @@ from kinesis_source.aws.failures import (
     mask_access_key,
     quotable_cause,
 )
-from kinesis_source.aws.provider import lease_from_provider, load_provider
-from kinesis_source.aws.renewal import FrozenKeys, Lease, RenewingCredentials
+from kinesis_source.aws.keys import KeyCheck
+from kinesis_source.aws.provider import CredentialProvider
+from kinesis_source.aws.redaction import redact
+from kinesis_source.aws.renewal import Lease, RenewingCredentials
 from kinesis_source.aws.retry import CallFailedError, IncompleteReplyError, RetryPolicy
 from kinesis_source.aws.timestamps import lifetime_s
+from kinesis_source.aws.user_settings import endpoint_choices, new_session, unusable
 from kinesis_source.errors import CredentialError
 from kinesis_source.options.settings import IdentitySettings, RoleSettings
 
@@ -82,6 +86,8 @@ class Identity:
     is_aws : bool
         Whether Kinesis itself is AWS's. With an emulator, AWS's own STS is not asked who the caller
         is: it knows nothing of the emulator's keys.
+    source_timeout_s : float, seconds
+        How long a provider, a source of botocore's chain or STS may take for one answer.
     """
 
     def __init__(
@@ -91,11 +97,13 @@ class Identity:
         policy: RetryPolicy | None = None,
         *,
         is_aws: bool = True,
+        source_timeout_s: float = SOURCE_TIMEOUT_S,
     ) -> None:
         self._policy = policy or RetryPolicy(budget_ms=60_000)
-        link = _Link(_base(settings, region, self._policy), settings, region, is_aws=is_aws)
+        base = _base(settings, region, self._policy, source_timeout_s)
+        link = _Link(base, settings, region, is_aws=is_aws)
         for role in settings.roles:
-            obtained = _assumed(role, link, self._policy)
+            obtained = _assumed(role, link, self._policy, source_timeout_s)
             link = _Link(obtained, settings, region, is_aws=is_aws)
         self._link = link
 
@@ -105,7 +113,7 @@ class Identity:
         return self._link.session
 
     def renew(self, used_s: float) -> bool:
-        """Replace credentials that AWS called expired, see RenewingCredentials.renew."""
+        """Replace credentials that AWS called expired or unknown, see RenewingCredentials.renew."""
         return self._link.credentials.renew(used_s)
 
     def who(self) -> str:
@@ -144,7 +152,7 @@ class _Link:
 
     @cached_property
     def session(self) -> botocore.session.Session:
-        session = chain.new_session(self._profile, self._region)
+        session = new_session(self._profile, self._region)
         session.register_component("credential_provider", _Resolver(self.credentials))
         return session
 
@@ -157,10 +165,31 @@ class _Link:
 
     def _make_sts(self, timeout_s: float, **keys: str | None) -> Any:
         config = Config(
-            retries={"total_max_attempts": 1}, connect_timeout=timeout_s, read_timeout=timeout_s
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=timeout_s,
+            read_timeout=timeout_s,
+            tcp_keepalive=True,
+            **endpoint_choices(self._endpoint),
         )
-        return self.session.create_client(
-            "sts", region_name=self._region, endpoint_url=self._endpoint, config=config, **keys
+        try:
+            return self.session.create_client(
+                "sts", region_name=self._region, endpoint_url=self._endpoint, config=config, **keys
+            )
+        except CredentialError:
+            raise
+        # botocore raises ValueError for a URL it cannot read, and others for other settings.
+        except (boto.BotoCoreError, ValueError, TypeError, AttributeError, OSError) as error:
+            failure = self._no_sts(error)
+        raise failure
+
+    def _no_sts(self, error: Exception) -> CredentialError:
+        if not isinstance(error, (boto.InvalidRegionError, ValueError)):
+            return unusable(error)
+        at = self._endpoint or "AWS's own endpoint"
+        return CredentialError(
+            "CREDENTIAL_ASSUME_ROLE",
+            f"STS cannot be asked in region {self._region!r} at {redact(at)}: {aws_text(error)}.",
+            "Check region and stsEndpoint, or AWS_ENDPOINT_URL_STS and AWS_ENDPOINT_URL.",
         )
 
     def arn(self) -> str | None:
@@ -212,34 +241,36 @@ class _Resolver:
         return self._credentials
 
 
-def _base(settings: IdentitySettings, region: str, policy: RetryPolicy) -> RenewingCredentials:
+def _base(
+    settings: IdentitySettings, region: str, policy: RetryPolicy, timeout_s: float
+) -> RenewingCredentials:
     if settings.access_key is not None and settings.secret_key is not None:
-        token = settings.session_token.reveal() if settings.session_token is not None else None
-        keys = FrozenKeys(settings.access_key, settings.secret_key.reveal(), token)
-        return RenewingCredentials(lambda _: Lease(lambda: keys), "kinesis-source-keys")
+        return RenewingCredentials(_lease_of_keys(settings), "kinesis-source-keys", policy.clock)
     if settings.provider is not None:
-        return RenewingCredentials(
-            _provider_source(settings.provider), "kinesis-source-provider", policy.clock
-        )
-    return RenewingCredentials(
-        lambda _: chain.find_credentials(settings.profile, region, policy),
-        "kinesis-source-chain",
-        policy.clock,
-    )
+        provider = CredentialProvider(settings.provider, timeout_s)
+        return RenewingCredentials(provider.obtain, "kinesis-source-provider", policy.clock)
+    chain = CredentialChain(settings.profile, region, policy, timeout_s)
+    return RenewingCredentials(lambda _: chain.obtain(), "kinesis-source-chain", policy.clock)
 
 
-def _provider_source(path: str) -> Callable[[bool], Lease]:
-    loaded: list[Callable[[], Any]] = []
+def _lease_of_keys(settings: IdentitySettings) -> Callable[[bool], Lease]:
+    check = KeyCheck("the options")
 
     def obtain(_: bool) -> Lease:
-        if not loaded:
-            loaded.append(load_provider(path))
-        return lease_from_provider(path, loaded[0])
+        secret, token = settings.secret_key, settings.session_token
+        keys = check(
+            settings.access_key,
+            secret.reveal() if secret is not None else None,
+            token.reveal() if token is not None else None,
+        )
+        return Lease(lambda: keys)
 
     return obtain
 
 
-def _assumed(role: RoleSettings, base: _Link, policy: RetryPolicy) -> RenewingCredentials:
+def _assumed(
+    role: RoleSettings, base: _Link, policy: RetryPolicy, timeout_s: float
+) -> RenewingCredentials:
     request: dict[str, Any] = {
         "RoleArn": role.arn,
         "RoleSessionName": role.session_name or make_session_name(),
@@ -248,19 +279,28 @@ def _assumed(role: RoleSettings, base: _Link, policy: RetryPolicy) -> RenewingCr
     if role.external_id is not None:
         request["ExternalId"] = role.external_id
     quick = RetryPolicy(0, sleep=policy.sleep, clock=policy.clock, random=policy.random)
+    check = KeyCheck(f"STS, for the role {role.arn}")
+    # botocore's time-outs are for each byte: an answer that trickles needs an end too.
+    call = BoundedCall(lambda: base.sts().assume_role(**request), "kinesis-source-sts")
+
+    def ask() -> Lease:
+        # Takes its own time, and is at hand when STS is asked.
+        base.credentials.get_frozen_credentials()
+        return _lease(call.ask(timeout_s), check)
 
     def obtain(patient: bool) -> Lease:
+        cause: Exception | None = None
         try:
-            return (policy if patient else quick).run(
-                lambda: _lease(base.sts().assume_role(**request)), base.credentials.renew
-            )
+            return (policy if patient else quick).run(ask, base.credentials.renew)
         except CallFailedError as failed:
-            raise _role_failure(failed, role, base) from quotable_cause(failed.error)
+            failure = _role_failure(failed, role, base)
+            cause = quotable_cause(failed.error)
+        raise failure from cause
 
     return RenewingCredentials(obtain, "kinesis-source-role", policy.clock)
 
 
-def _lease(reply: dict[str, Any]) -> Lease:
+def _lease(reply: dict[str, Any], check: KeyCheck) -> Lease:
     given = reply.get("Credentials") or {}
     metadata = reply.get("ResponseMetadata", {})
     headers = metadata.get("HTTPHeaders", {})
@@ -269,13 +309,13 @@ def _lease(reply: dict[str, Any]) -> Lease:
             raise IncompleteReplyError(
                 member, metadata.get("RequestId"), headers.get("content-type", "")
             )
-    keys = FrozenKeys(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+    keys = check(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
     return Lease(lambda: keys, lifetime_s(given["Expiration"], headers.get("date")))
 
 
 def _role_failure(failed: CallFailedError, role: RoleSettings, base: _Link) -> CredentialError:
     tries = "1 try" if failed.attempts == 1 else f"{failed.attempts} tries"
-    endpoint = base.sts().meta.endpoint_url
+    endpoint = redact(base.sts().meta.endpoint_url)
     what = f"AssumeRole of {role.arn} at {endpoint}, {tries} in {failed.elapsed_s:.1f} s"
     keys = credential_failure(failed.error, what, base.masked_access_key())
     if keys is not None:

@@ -2,8 +2,9 @@
 
 Runs on driver and executors. In: the last failure of a call that is not repeated, and what the call
 was about. Out: one of :mod:`kinesis_source.errors`, with operation, stream, region, shard, tries,
-seconds and request id in its text. Never quotes what may hold a secret: AWS's answer to a wrong
-signature repeats the signed headers, session token included.
+seconds and request id in its text. Never quotes what may hold a secret: every text of AWS's or of a
+library's goes through :mod:`kinesis_source.aws.redaction`, and AWS's answer to a wrong signature,
+which repeats the signed headers, session token included, is not quoted at all.
 """
 
 from __future__ import annotations
@@ -14,8 +15,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
-from kinesis_source.aws.retry import CallFailedError, IncompleteReplyError, Kind
+from kinesis_source.aws.redaction import mask_access_key, redact
+from kinesis_source.aws.retry import (
+    UNKNOWN_KEY_CODES,
+    CallFailedError,
+    IncompleteReplyError,
+    Kind,
+    is_unsendable,
+)
 from kinesis_source.errors import (
     AccessDeniedError,
     CredentialError,
@@ -45,16 +54,6 @@ _SIGNATURE_CODES: Final = frozenset(
         "RequestExpired",
         "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
-    }
-)
-_UNKNOWN_KEY_CODES: Final = frozenset(
-    {
-        "AuthFailure",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "UnrecognizedClientException",
     }
 )
 _DENIED_CODES: Final = frozenset(
@@ -108,11 +107,6 @@ class CallFacts:
         return self.target[0].upper() + self.target[1:]
 
 
-def mask_access_key(access_key: str) -> str:
-    """Return an access key id that can be recognised, not used."""
-    return f"{access_key[:4]}****{access_key[-4:]}" if len(access_key) >= 16 else "****"
-
-
 def error_code(error: Exception) -> str:
     """Return AWS's error code, "" if the failure is no answer of AWS's."""
     if isinstance(error, boto.ClientError):
@@ -126,15 +120,26 @@ def aws_text(error: Exception) -> str:
         code = error_code(error)
         if code in _SIGNATURE_CODES:
             return code
-        message = str(error.response.get("Error", {}).get("Message") or "")
-        message = " ".join(message.split())
-        return f"{code}: {_cut(message)}" if message else code
-    return f"{type(error).__name__}: {_cut(str(error))}"
+        message = _one_line(str(error.response.get("Error", {}).get("Message") or ""))
+        code = _one_line(code)
+        return f"{code}: {message}" if message else code
+    text = str(error)
+    if isinstance(error, ResponseParserError):
+        text = text.partition("\n")[0]  # the body follows: STS's hold credentials
+    return f"{type(error).__name__}: {_one_line(text)}"
 
 
 def quotable_cause(error: Exception) -> Exception | None:
-    """Return a failure for ``raise ... from``; None if its text may hold a secret."""
-    return None if error_code(error) in _SIGNATURE_CODES else error
+    """Return a failure for ``raise ... from``; None if its text may hold a secret.
+
+    Without its frames, whose variables hold signed headers and keys, and without what led to it.
+    """
+    if error_code(error) in _SIGNATURE_CODES or isinstance(error, ResponseParserError):
+        return None
+    if any(redact(text) != text for text in (str(error), repr(error))):
+        return None
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def credential_failure(error: Exception, what: str, access_key: str) -> CredentialError | None:
@@ -149,7 +154,7 @@ def credential_failure(error: Exception, what: str, access_key: str) -> Credenti
         Masked.
     """
     code = error_code(error)
-    if code in _UNKNOWN_KEY_CODES:
+    if code in UNKNOWN_KEY_CODES:
         return CredentialError(
             "CREDENTIAL_INVALID",
             f"AWS does not know the access key {access_key} or its session token ({what}): {code}.",
@@ -162,6 +167,13 @@ def credential_failure(error: Exception, what: str, access_key: str) -> Credenti
             f"AWS refused the signature made with access key {access_key} ({what}): {code}.",
             "Check the secret key, that region and endpoint belong together, and that this "
             "machine's clock is right to within 5 minutes.",
+        )
+    if is_unsendable(error):
+        return CredentialError(
+            "CREDENTIAL_INVALID",
+            f"No request can be made with access key {access_key} ({what}): key, session token or "
+            "another header has a line break or another character that cannot be sent.",
+            "Check how key, secret and session token were read; their values are not shown here.",
         )
     if code.startswith("ExpiredToken") or code == "TokenRefreshRequired":
         return CredentialError(
@@ -234,16 +246,17 @@ def _service_failure(failed: CallFailedError, facts: CallFacts, what: str) -> Ki
 
 def _endpoint_failure(failed: CallFailedError, facts: CallFacts, what: str) -> ServiceError:
     if isinstance(failed.error, IncompleteReplyError):
-        said = f"it answered {failed.error.content_type or 'something'} without the reply asked for"
+        answer = _one_line(failed.error.content_type) or "something"
+        said = f"it answered {answer} without the reply asked for"
     elif isinstance(failed.error, boto.ClientError):
         said = f"it answered {aws_text(failed.error) or 'an error without name'}"
     else:
         said = aws_text(failed.error)
     return ServiceError(
         "SERVICE_ENDPOINT",
-        f"No Kinesis was reached at {facts.endpoint} for {facts.target} ({what}): {said}.",
-        "Check region and endpointUrl, and that DNS, routes, proxy and certificates allow this "
-        "machine to reach it.",
+        f"No Kinesis was reached at {redact(facts.endpoint)} for {facts.target} ({what}): {said}.",
+        "Check region and endpointUrl, and that DNS, routes, proxy and certificates "
+        "(AWS_CA_BUNDLE) allow this machine to reach it.",
     )
 
 
@@ -323,7 +336,7 @@ def _describe_call(failed: CallFailedError, facts: CallFacts) -> str:
     parts.append(f"{tries} in {failed.elapsed_s:.1f} s")
     request_id = _request_id(failed.error)
     if request_id:
-        parts.append(f"request id {request_id}")
+        parts.append(f"request id {_one_line(request_id)}")
     return ", ".join(parts)
 
 
@@ -345,6 +358,10 @@ def _found(pattern: re.Pattern[str], text: str) -> str | None:
     return match.group(1).rstrip(".,;") if match else None
 
 
-def _cut(text: str) -> str:
-    text = text.rstrip(".")
+def _one_line(text: str) -> str:
+    """Return a text of somebody else's for a sentence of ours: no secret, one line, not too long.
+
+    In this order: a secret with a line break in it would not be found in one line.
+    """
+    text = " ".join(redact(text).split()).rstrip(".")
     return text if len(text) <= _QUOTE_CHARS else text[:_QUOTE_CHARS] + "..."

@@ -15,20 +15,59 @@ import datetime
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
-from kinesis_source.aws.renewal import FrozenKeys, Lease
+from kinesis_source.aws.bounded import SOURCE_TIMEOUT_S, BoundedCall, OverdueError, answers_at_once
+from kinesis_source.aws.keys import FrozenKeys, KeyCheck
+from kinesis_source.aws.renewal import Lease
 from kinesis_source.errors import CredentialError
 
-__all__ = ["lease_from_provider", "load_provider"]
+__all__ = ["CredentialProvider", "lease_from_provider", "load_provider"]
+
+_T = TypeVar("_T")
 
 _CODE: Final = "CREDENTIAL_PROVIDER"
+# An early renewal, which nobody has to wait for.
+_QUICK_S: Final = 10.0
 _NAMES: Final = {
     "access_key": ("accesskey", "accesskeyid", "awsaccesskeyid"),
     "secret_key": ("secretkey", "secretaccesskey", "awssecretaccesskey"),
     "token": ("token", "sessiontoken", "awssessiontoken"),
     "expiry": ("expiry", "expirytime", "expiration"),
 }
+
+
+class CredentialProvider:
+    """The callable behind a dotted path, imported with the first question. Thread-safe.
+
+    Parameters
+    ----------
+    path : str
+    timeout_s : float, seconds
+        For one answer; it is ours that waits with a deadline, the user's code need not.
+    """
+
+    def __init__(self, path: str, timeout_s: float = SOURCE_TIMEOUT_S) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._loaded: Callable[[], Any] | None = None
+        self._lease = BoundedCall(self._obtain, "kinesis-source-provider")
+
+    def obtain(self, patient: bool) -> Lease:
+        """Call the provider.
+
+        Raises
+        ------
+        CredentialError
+            ``[CREDENTIAL_PROVIDER]``, ``[CREDENTIAL_INVALID]`` or ``[CREDENTIAL_TIMEOUT]``.
+        """
+        timeout_s = self._timeout_s if patient else min(self._timeout_s, _QUICK_S)
+        return _in_time(self._path, self._lease, timeout_s)
+
+    def _obtain(self) -> Lease:
+        if self._loaded is None:
+            self._loaded = load_provider(self._path)
+        return lease_from_provider(self._path, self._loaded, self._timeout_s)
 
 
 def load_provider(path: str) -> Callable[[], Any]:
@@ -67,7 +106,9 @@ def load_provider(path: str) -> Callable[[], Any]:
     return provider  # type: ignore[no-any-return]
 
 
-def lease_from_provider(path: str, provider: Callable[[], Any]) -> Lease:
+def lease_from_provider(
+    path: str, provider: Callable[[], Any], timeout_s: float = SOURCE_TIMEOUT_S
+) -> Lease:
     """Call the provider and take what it returns.
 
     Raises
@@ -76,22 +117,54 @@ def lease_from_provider(path: str, provider: Callable[[], Any]) -> Lease:
         ``[CREDENTIAL_PROVIDER]`` if it raises, or returns something else than credentials.
     """
     returned = _call(path, provider)
-    freeze = getattr(returned, "get_frozen_credentials", None)
-    if callable(freeze):
-        return Lease(lambda: _frozen(path, _call(path, freeze)))
+    check = KeyCheck(f"the credential provider {path!r}")
+    if callable(getattr(returned, "get_frozen_credentials", None)):
+        return Lease(_renewing(path, returned, check, timeout_s))
     if isinstance(returned, Mapping):
-        return _lease_from_mapping(path, returned)
-    return Lease(_constant(_frozen(path, returned)))
+        return _lease_from_mapping(path, returned, check)
+    return Lease(_constant(_frozen(path, returned, check)))
 
 
-def _call(path: str, function: Callable[[], Any]) -> Any:
+def _renewing(
+    path: str, credentials: Any, check: KeyCheck, timeout_s: float
+) -> Callable[[], FrozenKeys]:
+    """Return what asks credentials that may renew themselves."""
+    slow = BoundedCall(
+        lambda: _call(path, credentials.get_frozen_credentials), "kinesis-source-renewal"
+    )
+
+    def freeze() -> FrozenKeys:
+        if _call(path, lambda: answers_at_once(credentials)):
+            keys = _call(path, credentials.get_frozen_credentials)
+        else:
+            keys = _in_time(path, slow, timeout_s)
+        return _frozen(path, keys, check)
+
+    return freeze
+
+
+def _in_time(path: str, call: BoundedCall[_T], timeout_s: float) -> _T:
+    try:
+        return call.ask(timeout_s)
+    except OverdueError:
+        pass
+    raise CredentialError(
+        "CREDENTIAL_TIMEOUT",
+        f"The credential provider {path!r} gave no answer within {timeout_s:g} s.",
+        "Call it in a Python shell on the same machine to see what it waits for.",
+    )
+
+
+def _call(path: str, function: Callable[[], _T]) -> _T:
     try:
         return function()
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-        _refuse(path, f"raised {type(error).__name__}", "Call it in a Python shell to see why.")
+    # The user's code may raise anything, SystemExit too: that would end Spark's worker.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        raised = type(error).__name__
+    raise _refusal(path, f"raised {raised}", "Call it in a Python shell to see why.")
 
 
-def _frozen(path: str, keys: Any) -> FrozenKeys:
+def _frozen(path: str, keys: Any, check: KeyCheck) -> FrozenKeys:
     """Check keys, given as an object with attributes or as a tuple."""
     if hasattr(keys, "access_key") and hasattr(keys, "secret_key"):
         parts = (keys.access_key, keys.secret_key, getattr(keys, "token", None))
@@ -104,10 +177,10 @@ def _frozen(path: str, keys: Any) -> FrozenKeys:
         _refuse_form(path, "credentials whose key or secret is empty or no text")
     if not (token is None or isinstance(token, str)):
         _refuse_form(path, f"a session token of type {type(token).__name__}")
-    return FrozenKeys(access_key, secret_key, token or None)
+    return check(access_key, secret_key, token)
 
 
-def _lease_from_mapping(path: str, mapping: Mapping[Any, Any]) -> Lease:
+def _lease_from_mapping(path: str, mapping: Mapping[Any, Any], check: KeyCheck) -> Lease:
     plain = {str(name).replace("_", "").lower(): value for name, value in mapping.items()}
     found = {
         part: next((plain[name] for name in names if name in plain), None)
@@ -115,7 +188,7 @@ def _lease_from_mapping(path: str, mapping: Mapping[Any, Any]) -> Lease:
     }
     if found["access_key"] is None or found["secret_key"] is None:
         _refuse_form(path, "a mapping without access_key or secret_key")
-    keys = _frozen(path, (found["access_key"], found["secret_key"], found["token"]))
+    keys = _frozen(path, (found["access_key"], found["secret_key"], found["token"]), check)
     return Lease(_constant(keys), _lifetime_s(path, found["expiry"]))
 
 
@@ -160,4 +233,8 @@ def _refuse_form(path: str, what: str) -> NoReturn:
 
 
 def _refuse(path: str, what: str, hint: str) -> NoReturn:
-    raise CredentialError(_CODE, f"The credential provider {path!r} {what}.", hint) from None
+    raise _refusal(path, what, hint) from None
+
+
+def _refusal(path: str, what: str, hint: str) -> CredentialError:
+    return CredentialError(_CODE, f"The credential provider {path!r} {what}.", hint)

@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from kinesis_source.aws.keys import FrozenKeys
 from kinesis_source.errors import CredentialError
 
 __all__ = ["FrozenKeys", "Lease", "RenewingCredentials"]
@@ -28,18 +29,6 @@ _LATE_S: Final = 60.0
 _ON_THE_WAY_S: Final = 2.0
 # Between two early tries: a failing STS must not slow down every call.
 _EARLY_RETRY_S: Final = 30.0
-
-
-class FrozenKeys(NamedTuple):
-    """What botocore's signers read from credentials."""
-
-    access_key: str
-    secret_key: str
-    token: str | None
-    account_id: str | None = None
-
-    def __repr__(self) -> str:
-        return "FrozenKeys(***)"
 
 
 @dataclass(frozen=True)
@@ -104,6 +93,9 @@ class RenewingCredentials:
         self._clock = clock
         self._lock = threading.Lock()
         self._held: _Held | None = None
+        # What was last handed out, and when these took the place of others.
+        self._keys: FrozenKeys | None = None
+        self._changed_s = float("-inf")
         self._early_not_before_s = float("-inf")
         self._failures = 0
         self._last_failure: CredentialError | None = None
@@ -113,7 +105,7 @@ class RenewingCredentials:
 
     def get_frozen_credentials(self) -> FrozenKeys:
         """Return keys that are good for at least the next request (botocore's name)."""
-        return self._current().lease.freeze()
+        return self._freeze(self._current())
 
     def get_deferred_property(self, property_name: str) -> Callable[[], Any]:
         """Return a getter of one property, for botocore's endpoint rules."""
@@ -145,12 +137,11 @@ class RenewingCredentials:
         return keys.account_id if keys is not None else None
 
     def held_keys(self) -> FrozenKeys | None:
-        """Return the keys last obtained, without obtaining any: for messages."""
-        held = self._held
-        return held.lease.freeze() if held is not None else None
+        """Return the keys last handed out, without asking anybody: for messages."""
+        return self._keys
 
     def renew(self, used_s: float) -> bool:
-        """Replace credentials that AWS called expired.
+        """Replace credentials that AWS called expired or unknown.
 
         Parameters
         ----------
@@ -165,11 +156,25 @@ class RenewingCredentials:
         failures_seen = self._failures
         with self._lock:
             held = self._held
-            if held is None or held.obtained_s > used_s:
+            if held is None or held.obtained_s > used_s or self._changed_s > used_s:
                 return True
-            before = held.lease.freeze()
-            after = self._replace(failures_seen).lease.freeze()
-            return (before.access_key, before.token) != (after.access_key, after.token)
+            # What the source has by now may be others already: those refused count.
+            before = self._keys
+            after = self._freeze(self._replace(failures_seen))
+            return before is None or before[:3] != after[:3]
+
+    def _freeze(self, held: _Held) -> FrozenKeys:
+        failure: CredentialError | None = None
+        try:
+            keys = held.lease.freeze()
+        except CredentialError as error:
+            failure = error
+        if failure is not None:
+            raise _bare(failure)
+        if self._keys is not keys and self._keys != keys:
+            self._changed_s = self._clock() if self._keys is not None else float("-inf")
+            self._keys = keys
+        return keys
 
     def _current(self) -> _Held:
         failures_seen = self._failures
@@ -196,8 +201,8 @@ class RenewingCredentials:
             return self._hold(self._obtain(True))
         except CredentialError as error:
             self._failures += 1
-            self._last_failure = error
-            raise
+            self._last_failure = failure = error
+        raise _bare(failure)
 
     def _replace_early(self, held: _Held) -> None:
         if self._clock() < self._early_not_before_s or not self._lock.acquire(blocking=False):
@@ -215,3 +220,12 @@ class RenewingCredentials:
         held = _Held(lease, self._clock())
         self._held = held
         return held
+
+
+def _bare(error: CredentialError) -> CredentialError:
+    """Return an error without the frames below: their variables hold secrets in plain text.
+
+    Spark prints them with SPARK_TRACEBACK_WITH_LOCALS, as do tools that report errors.
+    """
+    error.__context__ = None
+    return error.with_traceback(None)

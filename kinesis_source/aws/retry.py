@@ -21,7 +21,16 @@ import urllib3.exceptions
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-__all__ = ["CallFailedError", "IncompleteReplyError", "Kind", "RetryPolicy", "classify"]
+__all__ = [
+    "CALL_ERRORS",
+    "UNKNOWN_KEY_CODES",
+    "CallFailedError",
+    "IncompleteReplyError",
+    "Kind",
+    "RetryPolicy",
+    "classify",
+    "is_unsendable",
+]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -40,6 +49,7 @@ class Kind(Enum):
     INCOMPLETE = "incomplete"
     EXPIRED = "expired credentials"
     REVOKED = "revoked session"
+    UNKNOWN_KEY = "unknown access key"
     WRONG_ENDPOINT = "wrong endpoint"
     FINAL = "final"
 
@@ -129,6 +139,17 @@ _TRANSIENT_CODES: Final = frozenset(
     }
 )
 _EXPIRED_CODES: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+# The key was deleted or replaced, or is not known everywhere yet.
+UNKNOWN_KEY_CODES: Final = frozenset(
+    {
+        "AuthFailure",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "UnrecognizedClientException",
+    }
+)
 # "Revoke active sessions" in IAM denies sessions of before, explicitly; a new one is welcome.
 _DENIED_CODES: Final = frozenset({"AccessDenied", "AccessDeniedException"})
 _WRONG_SERVICE_CODES: Final = frozenset(
@@ -150,7 +171,12 @@ _TRANSIENT_ERRORS: Final = (
     OSError,
 )
 # A token file or a certificate bundle that is not there.
-_LASTING_OS_ERRORS: Final = (FileNotFoundError, PermissionError, IsADirectoryError)
+_LASTING_OS_ERRORS: Final = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+)
 _INCOMPLETE_ERRORS: Final = (
     IncompleteReplyError,
     ResponseParserError,
@@ -164,7 +190,10 @@ _KINDS: Final = (
     (_LASTING_OS_ERRORS, Kind.FINAL),
     (_TRANSIENT_ERRORS, Kind.TRANSIENT),
 )
-_CALL_ERRORS: Final = (
+# How often other keys are got for a refusal. A deny that also meets the new session is meant. A key
+# may be unknown that another thread just got: the second time is for one that is newer still.
+_OTHER_KEYS_HELP: Final = {Kind.REVOKED: 1, Kind.UNKNOWN_KEY: 2}
+CALL_ERRORS: Final = (
     boto.ClientError,
     boto.BotoCoreError,
     *_TRANSIENT_ERRORS,
@@ -178,9 +207,22 @@ def classify(error: Exception) -> Kind:
         return _classify_reply(error)
     if isinstance(error, IncompleteReplyError) and "html" in error.content_type:
         return Kind.CONNECTION  # some proxy or web server; Kinesis answers JSON, cut or not
+    if is_unsendable(error):
+        return Kind.FINAL
     if isinstance(error, boto.SSLError) and _is_lasting_tls_failure(error):
         return Kind.WRONG_ENDPOINT
     return next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), Kind.FINAL)
+
+
+def is_unsendable(error: Exception) -> bool:
+    """Say whether nothing was sent because a header's text cannot stand in one.
+
+    http.client and urllib3 raise ValueError for it, UnicodeEncodeError among them, and botocore
+    makes a failure of the connection of that.
+    """
+    if type(error) is not boto.HTTPClientError:
+        return False
+    return isinstance(error.kwargs.get("error"), ValueError)
 
 
 def _classify_reply(error: boto.ClientError) -> Kind:
@@ -190,8 +232,8 @@ def _classify_reply(error: boto.ClientError) -> Kind:
         return Kind.THROTTLED
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS:
         return Kind.TRANSIENT
-    if code in _EXPIRED_CODES:
-        return Kind.EXPIRED
+    if code in _EXPIRED_CODES or code in UNKNOWN_KEY_CODES:
+        return Kind.EXPIRED if code in _EXPIRED_CODES else Kind.UNKNOWN_KEY
     if code in _DENIED_CODES and "explicit deny" in _message(error):
         return Kind.REVOKED
     # botocore puts the bare status where the body names no error: AWS always names one.
@@ -206,7 +248,9 @@ def _message(error: boto.ClientError) -> str:
 
 def _is_lasting_tls_failure(error: Exception) -> bool:
     text = str(error).upper()
-    return "CERTIFICATE" in text or "WRONG_VERSION_NUMBER" in text or "HOSTNAME" in text
+    # The last is a bundle of certificates that is not there.
+    lasting = ("CERTIFICATE", "WRONG_VERSION_NUMBER", "HOSTNAME", "NO SUCH FILE")
+    return any(words in text for words in lasting)
 
 
 def _is_passing(kind: Kind, *, has_answered: bool) -> bool:
@@ -214,7 +258,7 @@ def _is_passing(kind: Kind, *, has_answered: bool) -> bool:
     # What answered before may be hidden by a proxy's page for a while; what never did is wrong.
     if kind is Kind.WRONG_ENDPOINT:
         return has_answered
-    return kind not in (Kind.FINAL, Kind.REVOKED)
+    return kind is not Kind.FINAL and kind not in _OTHER_KEYS_HELP
 
 
 @dataclass(frozen=True)
@@ -258,8 +302,8 @@ class RetryPolicy:
         ----------
         call : callable
         renew : callable
-            Replaces credentials that AWS called expired, given the ``clock`` time at which the
-            try began; says whether they are others now.
+            Replaces credentials that AWS called expired or unknown, given the ``clock`` time at
+            which the try began; says whether they are others now.
         has_answered : callable
             Whether the endpoint ever gave a sound answer.
 
@@ -270,20 +314,21 @@ class RetryPolicy:
         """
         started = self.clock()
         attempts = expired = 0
-        revoked = False
+        renewed = dict.fromkeys(_OTHER_KEYS_HELP, 0)
         while True:
             began = self.clock()
             attempts += 1
             try:
                 return call()
-            except _CALL_ERRORS as failure:
+            except CALL_ERRORS as failure:
                 error = failure
             kind = classify(error)
-            if kind is Kind.REVOKED and not revoked and renew(began):
-                revoked = True  # once: a deny that also meets the new session is meant
-                continue
             answered = has_answered()
             is_passing = _is_passing(kind, has_answered=answered)
+            if kind in _OTHER_KEYS_HELP and renewed[kind] < _OTHER_KEYS_HELP[kind]:
+                renewed[kind] += 1
+                if renew(began):
+                    continue
             if kind is Kind.EXPIRED:
                 expired += 1
                 # The first time even unchanged credentials get another try: it costs one call, and

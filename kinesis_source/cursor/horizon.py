@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kinesis_source.model.positions import FromRecord, Position, empty_at_ms
+from kinesis_source.model.positions import AfterRecord, FromRecord, Position, empty_at_ms
 
 __all__ = ["MARGIN_MS", "SHORTEST_RETENTION_MS", "Horizon"]
 
@@ -45,6 +45,16 @@ class Horizon:
         Asks for nothing, so it holds also where the retention was lowered a moment ago.
         """
         return self._age_ms(position) >= SHORTEST_RETENTION_MS - MARGIN_MS
+
+    def is_record_old(self, position: Position | FromRecord) -> bool:
+        """Say whether the record that a position lies behind may itself be trimmed.
+
+        Nothing needs to be lost by that. But what AWS answers to its number then is not documented:
+        it goes on at the oldest record, or with empty pages for ever.
+        """
+        if not isinstance(position, AfterRecord):
+            return False
+        return self._now_ms() - position.arrival_ms >= SHORTEST_RETENTION_MS - MARGIN_MS
 
     def is_near(self, position: Position | FromRecord) -> bool:
         """Say whether the horizon may have reached what is behind a position."""

@@ -89,20 +89,15 @@ class ShardCursor:
         Raises
         ------
         IteratorExpiredError
-            A new iterator was too old at its first use: the machine slept.
+            The iterator was too old; the next call takes a new one.
         PositionRefusedError, KinesisSourceError
-            From the api. The next call takes a new iterator.
+            From the api.
         """
-        self.took_iterator = False
-        if self._iterator is not None and self.has_iterator:
-            try:
-                return self._advance(self._get_page(self._iterator, limit))
-            except IteratorExpiredError:
-                pass  # younger than AWS promises: it happens
-        self.took_iterator = True
-        # Kept as soon as it is there: a refused GetRecords costs no other one.
-        iterator = self._take_iterator(inclusive=inclusive)
-        self._keep(iterator)
+        iterator = self._iterator if self.has_iterator else None
+        self.took_iterator = iterator is None
+        if iterator is None:
+            iterator = self._take_iterator(inclusive=inclusive)
+            self._keep(iterator)  # a GetRecords that is refused costs no other one
         try:
             return self._advance(self._get_page(iterator, limit))
         except IteratorExpiredError:

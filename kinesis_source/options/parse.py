@@ -108,7 +108,23 @@ def parse_options(
         ``OPTION_UNKNOWN``, ``OPTION_UNSUPPORTED``, ``OPTION_VALUE``, ``OPTION_RANGE``,
         ``OPTION_MISSING`` or ``OPTION_CONFLICT``; the first mistake found.
     """
-    given = _collect(options, warn or _LOG.warning)
+    try:
+        return _parse(options, warn or _LOG.warning, now_ms, environ)
+    except OptionError as error:
+        refusal = error
+    # Without the frames below, and without this one's options: Spark prints the variables of each
+    # frame with SPARK_TRACEBACK_WITH_LOCALS, and the options hold secrets as plain text.
+    del options, environ
+    raise refusal.with_traceback(None)
+
+
+def _parse(
+    options: Mapping[str, str],
+    warn: Callable[[str], None],
+    now_ms: Callable[[], int] | None,
+    environ: Mapping[str, str] | None,
+) -> SourceSettings:
+    given = _collect(options, warn)
     values: dict[str, Any] = {}
     for option in OPTIONS:
         if option.name in given:

@@ -26,7 +26,7 @@ from kinesis_source.aws.api import (
     StreamApi,
 )
 from kinesis_source.cursor.shard_cursor import ShardCursor, first_page
-from kinesis_source.errors import ServiceError, StreamError, ThrottledError
+from kinesis_source.errors import KinesisSourceError
 from kinesis_source.model.positions import AfterRecord, AtTimestamp, Position, is_ahead
 from kinesis_source.options.settings import StreamSettings
 from kinesis_source.plan.runtime import Runtime
@@ -179,10 +179,8 @@ class Admission:
                 continue
             try:
                 answers[key] = future.result()
-            except (ThrottledError, ServiceError):
-                continue
-            except StreamError as error:
-                if error.code != "STREAM_SHARD_NOT_FOUND":
+            except KinesisSourceError as error:
+                if not error.is_worth_repeating and error.code != "STREAM_SHARD_NOT_FOUND":
                     raise
         return answers
 

@@ -6,9 +6,10 @@ say that a shard is closed; nobody else changes a bound.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 
-from kinesis_source.errors import KinesisSourceError
+from kinesis_source.errors import KinesisSourceError, ThrottledError
 from kinesis_source.model.positions import (
     AfterRecord,
     FromRecord,
@@ -25,8 +26,10 @@ __all__ = ["FollowedShard"]
 SLOW_S = 2.0
 """A look that takes longer holds up no batch, and no look at another shard."""
 FIRST_DELAY_S = 0.5
-LONGEST_DELAY_S = 10.0
+LONGEST_DELAY_S = 4.0
 """Between two looks that fail: a page of 10 MiB blocks its shard for 5 s, longer is of no use."""
+LEAST_FAILURES = 8
+"""Fewer may be chance where other readers take the shard's calls."""
 
 
 @dataclass
@@ -124,15 +127,22 @@ class FollowedShard:
 
     @property
     def delay_s(self) -> float:
-        """How long to wait after a failure."""
-        return float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.failures - 1, 8)))
+        """How long to wait after a failure: longer and longer, and each shard for another time."""
+        longest_s = float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.failures - 1, 8)))
+        # Shards that were refused together must not come back together.
+        part = zlib.crc32(f"{self.shard_id} {self.failures}".encode()) / 2**32
+        return longest_s * (0.5 + part / 2)
 
     def given_up(self, now_s: float, budget_s: float) -> KinesisSourceError | None:
         """Return the error of a shard that fails for longer than a call may be repeated."""
         error, since_s = self.error, self.failing_since_s
         if error is None or since_s is None or now_s - since_s < budget_s:
             return None
+        if isinstance(error, ThrottledError) and self.failures < LEAST_FAILURES:
+            return None
         self.failing_since_s = now_s  # a query that goes on all the same begins anew
         tries = f"asked again and again: {self.failures} tries in {now_s - since_s:.1f} s"
         problem = f"{error.problem.removesuffix('.')}; {tries}."
-        return type(error)(error.code, problem, error.hint)
+        counted = type(error)(error.code, problem, error.hint)
+        counted.is_worth_repeating = error.is_worth_repeating
+        return counted

@@ -70,6 +70,7 @@ class StreamFrontier:
         self.facts = StreamFacts(api, stream, settings, check_access, runtime, failing_budget_s)
         self.listing = self.facts.listing
         self._lock = threading.Lock()  # over all that follows; never held during a call to AWS
+        self._created_ms: int | None = None
         self._shards: dict[str, FollowedShard] = {}
         self._claims = LossClaims()
         self._learned = 0
@@ -79,16 +80,22 @@ class StreamFrontier:
 
     # Which shards
 
-    def adopt(self, readable: Mapping[str, Position]) -> None:
+    def adopt(self, readable: Mapping[str, Position], created_ms: int) -> None:
         """Follow each shard that may be read, and no other. No I/O.
 
         Parameters
         ----------
         readable : mapping of shard id to Position
             With where the query is in them.
+        created_ms : int
+            When the stream was created: another one has other shards under the same ids.
         """
         lineage = self.listing.lineage()
         with self._lock:
+            if created_ms != self._created_ms:
+                self._created_ms = created_ms
+                self._shards.clear()
+                self._claims = LossClaims()
             now_s = self._runtime.monotonic()
             for shard_id in self._shards.keys() - readable.keys():
                 del self._shards[shard_id]
@@ -176,6 +183,13 @@ class StreamFrontier:
             if shard_id in self._shards:
                 self._shards[shard_id].note_failure(self._runtime.monotonic())
 
+    def forget_failures(self) -> None:
+        """Begin with new budgets: nobody asked for a while, nor did the calls go on."""
+        self.facts.forget_failures()
+        with self._lock:
+            for shard in self._shards.values():
+                shard.failures, shard.failing_since_s = 0, None
+
     def _note_claims(
         self, shard: FollowedShard, finding: Finding, asked_s: float, now_s: float, now_ms: int
     ) -> None:
@@ -205,7 +219,7 @@ class StreamFrontier:
         if shard.failing_since_s is not None:
             # A budget that ends shows at its end.
             left_s = shard.failing_since_s + self._budget_s - self._runtime.monotonic()
-            return max(0.1, min(shard.delay_s, left_s))
+            return min(shard.delay_s, left_s) if left_s > 0 else shard.delay_s
         if self._not_after_ms is not None:
             return CATCH_UP_INTERVAL_S
         poll_s = self._settings.poll_interval_ms / 1000

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from kinesis_source.errors import KinesisSourceError
 from kinesis_source.plan.followed import SLOW_S, FollowedShard
 from kinesis_source.plan.frontier import StreamFrontier
 from kinesis_source.plan.poll_slots import PollSlots
@@ -78,14 +79,18 @@ class Poller:
             What a poll failed with. Polling rests until the next call.
         """
         with self._lock:
-            if self._error is not None:
-                error, self._error = self._error, None
+            error, self._error = self._error, None
+            is_old = self._runtime.monotonic() - self._asked_s >= IDLE_AFTER_S
+            if error is not None and not (is_old and _passes(error)):
                 self._asked_s = float("-inf")
                 raise error
             was_asleep = not self._is_awake()
             self._asked_s = self._runtime.monotonic()
             begins = not self._is_running and not self._is_closed
             self._is_running |= begins
+        if was_asleep:
+            for frontier in self._frontiers:
+                frontier.forget_failures()
         if begins:
             self._runtime.spawn(self._run)
         return was_asleep
@@ -182,3 +187,8 @@ class Poller:
 
     def _keep(self, error: Exception) -> None:
         self._error = error
+
+
+def _passes(error: Exception) -> bool:
+    """Say whether an error of long ago tells nothing of now."""
+    return isinstance(error, KinesisSourceError) and error.is_worth_repeating

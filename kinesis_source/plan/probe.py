@@ -25,9 +25,11 @@ from enum import Enum
 
 from kinesis_source.aws.api import IteratorExpiredError, Page, PositionRefusedError, StreamApi
 from kinesis_source.cursor.density import density_of
+from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS, Horizon
 from kinesis_source.cursor.shard_cursor import ShardCursor, first_page, records_between
-from kinesis_source.errors import KinesisSourceError, ServiceError, StreamError, ThrottledError
+from kinesis_source.errors import KinesisSourceError
 from kinesis_source.model.positions import (
+    TRIM_HORIZON,
     AfterRecord,
     AtTimestamp,
     FromRecord,
@@ -149,6 +151,7 @@ class ShardProbe:
         self._density: Density | None = None
         self._record_bytes = float(FIRST_RECORD_BYTES)
         self._cursor = ShardCursor(api, stream, shard_id, start, monotonic=monotonic)
+        self._horizon = Horizon(api.now_ms, lambda: SHORTEST_RETENTION_MS)
         self._search_until_ms: int | None = None
         self._leap_first = False
         self._unanswered_in_row = 0
@@ -175,15 +178,15 @@ class ShardProbe:
             is_moment = isinstance(self._cursor.position, AtTimestamp)
             return self._finding(Outcome.IN_FUTURE if is_moment else Outcome.REFUSED)
         except IteratorExpiredError:
-            # Too old at its first use: the machine slept.
+            # Younger than AWS promises, or the machine slept.
             return self._finding(Outcome.UNANSWERED)
-        except StreamError as error:
+        except KinesisSourceError as error:
+            if error.is_worth_repeating:
+                return self._finding(Outcome.LATER, error)
             if error.code != "STREAM_SHARD_NOT_FOUND":
                 raise
             self._cursor.seek(self._cursor.position)
             return self._finding(Outcome.DENIED, error)
-        except (ThrottledError, ServiceError) as error:
-            return self._finding(Outcome.LATER, error)
 
     def _finding(self, outcome: Outcome, error: KinesisSourceError | None = None) -> Finding:
         return Finding(
@@ -255,8 +258,17 @@ class ShardProbe:
         """Look elsewhere once in a while: behind a trimmed record pages may be empty for ever."""
         self._unanswered_in_row += 1
         if self._unanswered_in_row % LEAP_AFTER_UNANSWERED == 0:
-            self._leap_first = self._leap()
+            if self._horizon.is_record_old(self._cursor.position):
+                self._walk_from_oldest()
+            else:
+                self._leap_first = self._leap()
         return Outcome.UNANSWERED
+
+    def _walk_from_oldest(self) -> None:
+        """Go on at the oldest record that is left, without what lies before the bound."""
+        if isinstance(self._bound, AfterRecord):
+            self._read_before = int(self._bound.sequence_number)
+        self._cursor.seek(TRIM_HORIZON)
 
     def _note_empty(self, asked_ms: int) -> None:
         """Note once in a while that the shard held nothing behind the bound.

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 from kinesis_source.aws.api import StreamApi, StreamDescription
-from kinesis_source.errors import ServiceError, ThrottledError
+from kinesis_source.errors import KinesisSourceError
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.plan.listing import ShardListing
 from kinesis_source.plan.runtime import Runtime
@@ -108,6 +108,11 @@ class StreamFacts:
         """List the shards, once."""
         self._try("list", lambda: self.listing.list_now(self._once))
 
+    def forget_failures(self) -> None:
+        """Begin with new budgets."""
+        self._failing_since_s.clear()
+        self._not_before_s.clear()
+
     def _is_due(self, what: str, due_s: float) -> bool:
         return self._runtime.monotonic() >= max(due_s, self._not_before_s.get(what, due_s))
 
@@ -122,7 +127,9 @@ class StreamFacts:
     def _try(self, what: str, call: Callable[[], object]) -> None:
         try:
             call()
-        except (ThrottledError, ServiceError):
+        except KinesisSourceError as error:
+            if not error.is_worth_repeating:
+                raise
             now_s = self._runtime.monotonic()
             since_s = self._failing_since_s.setdefault(what, now_s)
             failing_s = now_s - since_s

@@ -122,7 +122,8 @@ class StreamPlanner:
     def adopt(self, start: StreamPosition | None) -> None:
         """Let the frontier follow the shards that a batch which begins here may read."""
         if start is not None and self._is_same_stream(start):
-            self._frontier.adopt(self._readable(start, self._frontier.listing.lineage()))
+            readable = self._readable(start, self._frontier.listing.lineage())
+            self._frontier.adopt(readable, start.created_ms)
 
     def plan(self, start: StreamPosition | None) -> StreamPlan:
         """Return what the next batch could read, by what is known now.
@@ -155,7 +156,7 @@ class StreamPlanner:
             if not self._is_same_stream(start):
                 return StreamPlan(self._stream, self._begin_recreated(start))
             self._report_lost(start, resets)
-        frontier.adopt(readable)
+        frontier.adopt(readable, start.created_ms)
         bounds = frontier.bounds(readable)
         return StreamPlan(self._stream, start, lineage, readable, bounds, frontier.firsts, resets)
 

@@ -162,7 +162,7 @@ class ShardReader:
         try:
             page = cursor.next_page(max(2, limit) if again else limit, inclusive=again)
         except IteratorExpiredError:
-            self._hindrance = "iterators that expired at once"
+            self._hindrance = "iterators that had expired"
             return None
         except PositionRefusedError as error:
             self._note_refusal(error)
@@ -234,7 +234,7 @@ class ShardReader:
     def _look_for_doubts(self, page: Page) -> None:
         if page.next_iterator is None:
             self._note_damage()
-        elif not len(page) and page.millis_behind_latest and self._check.awaits_record:
+        elif not len(page) and page.millis_behind_latest and self._may_be_silent():
             # Behind a trimmed record pages may be empty for ever: then the oldest record left is
             # asked for, which is the one expected or one before it if nothing is gone.
             self._doubts.note(Doubt.SILENT, self._monotonic())
@@ -243,6 +243,10 @@ class ShardReader:
                 self._cursor.seek(TRIM_HORIZON)
         elif len(page):
             self._doubts.clear()
+
+    def _may_be_silent(self) -> bool:
+        is_old = self._check.horizon.is_record_old(self._cursor.position)
+        return is_old or self._check.awaits_record
 
     # What AWS denies
 
@@ -283,10 +287,13 @@ class ShardReader:
             self._sleep(REPEAT_S)
             return
         self._is_over = True
+        # Only a record that was seen proves that something was there.
+        is_sure = self._end is not None or isinstance(self._reached, FromRecord)
+        what = "is gone" if is_sure else "may be gone"
         self._losses.report(
             Loss(
                 "DATA_LOSS_SHARD",
-                f"{self._subject} is gone, and with it what was behind {self._place}.",
+                f"{self._subject} is not known any more: what was behind {self._place} {what}.",
                 "All its records are older than the retention: read more often or lengthen that.",
             )
         )

@@ -164,3 +164,27 @@ def test_the_errors_of_the_model_are_the_ones_that_are_mapped():
     for operation in ("GetRecords", "GetShardIterator", "ListShards", "DescribeStreamSummary"):
         errors = {shape.name for shape in model.operation_model(operation).error_shapes}
         assert errors <= known
+
+
+def test_the_providers_of_the_chain_have_what_is_replaced_in_them(monkeypatch):
+    """What asks or waits is taken from them by name: see kinesis_source.aws.chain."""
+    session = botocore.session.Session()
+    providers = {p.METHOD: p for p in session.get_component("credential_provider").providers}
+    assert callable(providers["custom-process"]._popen)
+    assert isinstance(providers["custom-process"]._profile_name, str)
+    assert "environ" in vars(providers["env"])
+    role = providers["assume-role"]
+    assert callable(role._prompter)
+    assert callable(role._profile_provider_builder.providers)
+    sources = {p.METHOD: p for p in role._credential_sourcer._providers}
+    assert "environ" in vars(sources["env"])
+    made = role._profile_provider_builder.providers(profile_name="p", disable_env_vars=True)
+    assert "custom-process" in {provider.METHOD for provider in made}
+
+
+def test_every_source_of_the_chain_has_a_name_in_messages():
+    from kinesis_source.aws.chain import _PLACES
+
+    providers = botocore.session.Session().get_component("credential_provider").providers
+    unnamed = {provider.METHOD for provider in providers} - set(_PLACES)
+    assert unnamed == {"ec2-credentials-file", "boto-config"}, "of before 2013, and botocore's new"

@@ -121,7 +121,6 @@ def test_a_position_as_old_as_the_retention_whose_record_is_still_there_is_no_lo
     query.restart()
     query.run(20)
     assert sorted(query.rows) == sorted(written(stream))
-    assert aws.calls.count("DescribeStreamSummary") >= 3, "the retention was asked for"
 
 
 def _reshard_and_outlive(stream, clock: ShiftedClock) -> list[str]:
@@ -223,6 +222,6 @@ def test_a_checkpoint_of_a_later_release_is_refused(aws, queries) -> None:
     fill(aws.account().create_stream("events", shards=1), 3)
     query = queries()
     query.run(3)
-    query._end["v"] = 2
+    query._end["v"] = 3
     with pytest.raises(OffsetError, match=r"\[OFFSET_NEWER_VERSION\].*version"):
         query.plan()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import pickle
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,24 +15,17 @@ from bad_values import JSON, OFFSETS, QUICK, SOUND_OFFSETS, nested, outcome, spo
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pyspark.sql import types
-from simulated_stream import FakeClock, SerialExecutor, SimulatedStream
+from simulated_runtime import SimulatedRuntime, close_worlds
+from simulated_stream import FakeClock, SimulatedStream
 
 from kinesis_source.datasource import KinesisDataSource
-from kinesis_source.errors import KinesisSourceError, OptionError, StreamError
+from kinesis_source.errors import KinesisSourceError, OptionError
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.options.parse import parse_options
-from kinesis_source.plan import micro_batches
 from kinesis_source.plan.batch_rules import plan_ranges
 from kinesis_source.plan.micro_batches import MicroBatchPlanner
 from kinesis_source.records.schema import resolve_columns
 from kinesis_source.spark.stream import KinesisStreamReader
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(micro_batches, "ThreadPoolExecutor", SerialExecutor)
-        yield
 
 
 def read(document: Any) -> StreamOffset | None:
@@ -96,19 +88,10 @@ READER_SETTINGS = parse_options(
 )
 
 
-class StrictStream(SimulatedStream):
-    """Answers for shards that it does not have as the client does."""
-
-    def get_iterator(self, stream: Any, shard_id: str, position: Any, **more: Any) -> str:
-        if shard_id not in self.shards:
-            raise StreamError("STREAM_SHARD_NOT_FOUND", f"No {shard_id!r}.", "None.")
-        return super().get_iterator(stream, shard_id, position, **more)
-
-
 def planning_reader() -> KinesisStreamReader:
     """A reader whose planner asks a stream in memory."""
     clock = FakeClock()
-    stream = StrictStream(clock=clock, shards=2)
+    stream = SimulatedStream(clock=clock, shards=2)
     stream.put(0, 5)
     stream.split(0)
     reader = KinesisStreamReader(READER_SETTINGS, ())
@@ -116,8 +99,7 @@ def planning_reader() -> KinesisStreamReader:
         stream,
         READER_SETTINGS.read,
         stream.describe,
-        monotonic=clock.monotonic,
-        sleep=clock.sleep,
+        runtime=SimulatedRuntime(clock),
     )
     return reader
 
@@ -125,6 +107,7 @@ def planning_reader() -> KinesisStreamReader:
 @QUICK
 @given(*[st.one_of(JSON, SOUND_OFFSETS, SOUND_OFFSETS, spoilt(OFFSETS))] * 2)
 def test_the_reader_takes_no_harm_from_a_bad_checkpoint(first: Any, last: Any) -> None:
+    close_worlds()  # the one before
     reader = planning_reader()
     for call in (
         lambda: reader.partitions(first, last),

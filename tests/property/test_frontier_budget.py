@@ -12,20 +12,14 @@ from collections import Counter
 
 import pytest
 from simulated_engine import Engine, settings_for
-from simulated_stream import SerialExecutor, SimulatedStream
+from simulated_stream import SimulatedStream
 
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.model.positions import TRIM_HORIZON
 from kinesis_source.options.settings import LATEST
-from kinesis_source.plan import micro_batches
 from kinesis_source.plan.probe import Outcome, ShardProbe
 
 SHARD = "shardId-000000000000"
-
-
-@pytest.fixture
-def one_thread(monkeypatch) -> None:
-    monkeypatch.setattr(micro_batches, "ThreadPoolExecutor", SerialExecutor)
 
 
 def flow(stream: SimulatedStream, *, every_ms: int, count: int, seconds: int, size: int) -> None:
@@ -66,7 +60,7 @@ class Budget:
         engine.planner.next_offset = next_offset  # type: ignore[method-assign]
 
 
-def test_an_idle_shard_costs_one_call_each_interval(one_thread) -> None:
+def test_an_idle_shard_costs_one_call_each_interval() -> None:
     engine = Engine(SimulatedStream(), settings_for(LATEST))
     engine.step()
     budget = Budget(engine)
@@ -76,7 +70,7 @@ def test_an_idle_shard_costs_one_call_each_interval(one_thread) -> None:
     assert engine.stream.clock.now_s - began_s == pytest.approx(60, abs=1.5)
 
 
-def test_an_idle_shard_renews_its_iterator_before_it_expires(one_thread) -> None:
+def test_an_idle_shard_renews_its_iterator_before_it_expires() -> None:
     engine = Engine(SimulatedStream(), settings_for(LATEST, poll_interval_ms=100_000))
     engine.step()
     budget = Budget(engine)
@@ -84,7 +78,7 @@ def test_an_idle_shard_renews_its_iterator_before_it_expires(one_thread) -> None
     assert set(budget.polls) <= {(0, 1), (1, 1)}  # never a call that only says "expired"
 
 
-def test_a_trickle_costs_one_call_each_interval(one_thread) -> None:
+def test_a_trickle_costs_one_call_each_interval() -> None:
     stream = SimulatedStream()
     engine = Engine(stream, settings_for(LATEST))
     flow(stream, every_ms=700, count=1, seconds=60, size=500)
@@ -96,9 +90,7 @@ def test_a_trickle_costs_one_call_each_interval(one_thread) -> None:
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 5.0])
-def test_full_rate_costs_one_iterator_and_one_page_and_leaves_little_uncovered(
-    pause_s, one_thread
-) -> None:
+def test_full_rate_costs_one_iterator_and_one_page_and_leaves_little_uncovered(pause_s) -> None:
     stream = SimulatedStream()
     engine = Engine(stream, settings_for(LATEST))
     flow(stream, every_ms=20, count=20, seconds=400, size=1_024)
@@ -113,14 +105,14 @@ def test_full_rate_costs_one_iterator_and_one_page_and_leaves_little_uncovered(
     assert max(budget.uncovered[6:]) < 1_000
 
 
-def test_the_dearest_poll_is_one_iterator_and_two_pages(one_thread, monkeypatch) -> None:
+def test_the_dearest_poll_is_one_iterator_and_two_pages(monkeypatch) -> None:
     stream = SimulatedStream()
     spent = []  # a call of the planner may make several polls
     poll = ShardProbe.poll
 
-    def counted(probe: ShardProbe) -> Outcome:
+    def counted(probe: ShardProbe, **options: bool) -> Outcome:
         before = Counter(stream.calls)
-        outcome = poll(probe)
+        outcome = poll(probe, **options)
         spent.append(Counter(stream.calls) - before)
         return outcome
 
@@ -136,7 +128,7 @@ def test_the_dearest_poll_is_one_iterator_and_two_pages(one_thread, monkeypatch)
 
 
 @pytest.mark.parametrize("poll_s", [0.0, 3.0])
-def test_the_end_of_a_full_rate_is_caught_up_in_a_few_polls(poll_s, one_thread) -> None:
+def test_the_end_of_a_full_rate_is_caught_up_in_a_few_polls(poll_s) -> None:
     """What the last leap left: up to a poll interval and 200 ms of records."""
     stream = SimulatedStream()
     engine = Engine(stream, settings_for(LATEST))
@@ -154,7 +146,7 @@ def test_the_end_of_a_full_rate_is_caught_up_in_a_few_polls(poll_s, one_thread) 
 
 
 @pytest.mark.parametrize("size", [100, 1_024, 50_000])
-def test_a_burst_of_5_mb_and_then_silence_is_caught_up_in_12_polls(size, one_thread) -> None:
+def test_a_burst_of_5_mb_and_then_silence_is_caught_up_in_12_polls(size) -> None:
     stream = SimulatedStream()
     stream.put(0, 10, size)
     engine = Engine(stream, settings_for(TRIM_HORIZON))
@@ -174,7 +166,7 @@ def test_a_burst_of_5_mb_and_then_silence_is_caught_up_in_12_polls(size, one_thr
         assert len(budget.polls) <= 12
 
 
-def test_large_records_are_looked_at_less_often(one_thread) -> None:
+def test_large_records_are_looked_at_less_often() -> None:
     """A probe is a whole record of the shard's 2 MiB/s."""
     stream = SimulatedStream()
     engine = Engine(stream, settings_for(LATEST))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from kinesis_source.aws.failures import (
     CallFacts,
@@ -236,3 +237,12 @@ def test_long_answers_are_cut():
 )
 def test_access_keys_are_masked(key, shown):
     assert mask_access_key(key) == shown
+
+
+def test_a_body_that_the_library_could_not_read_is_not_quoted():
+    """A reply of STS holds credentials, whatever is left of their names."""
+    error = ResponseParserError(
+        "Unable to parse response (no element found):\nb'<Credentials>T0K3N'"
+    )
+    assert aws_text(error) == "ResponseParserError: Unable to parse response (no element found):"
+    assert quotable_cause(error) is None

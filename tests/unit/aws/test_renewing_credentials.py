@@ -177,3 +177,20 @@ def test_nothing_prints_secrets():
     assert (keys.access_key, keys.secret_key, keys.token) == ("KEY1", "secret", "token")
     assert source.credentials.secret_key == "secret"
     assert source.credentials.get_deferred_property("account_id")() is None
+
+
+def test_a_refusal_of_keys_that_have_renewed_themselves_since_needs_no_others():
+    """Another thread's refusal was begun with the keys of before."""
+    now_s, asked = [100.0], []
+    current = [FrozenKeys("KEY1", "secret", None)]
+
+    def obtain(_: bool) -> Lease:
+        asked.append(1)
+        return Lease(lambda: current[0])
+
+    credentials = RenewingCredentials(obtain, "test", lambda: now_s[0])
+    credentials.get_frozen_credentials()
+    now_s[0], current[0] = 200.0, FrozenKeys("KEY2", "secret", None)
+    credentials.get_frozen_credentials()
+    assert credentials.renew(150.0) is True
+    assert len(asked) == 1

@@ -75,6 +75,12 @@ def never(_: float) -> bool:
         (refusal("ResourceInUseException"), Kind.TRANSIENT),
         (refusal("ExpiredTokenException"), Kind.EXPIRED),
         (refusal("ExpiredToken", 403), Kind.EXPIRED),
+        (refusal("UnrecognizedClientException"), Kind.UNKNOWN_KEY),
+        (refusal("InvalidClientTokenId", 403), Kind.UNKNOWN_KEY),
+        (boto.HTTPClientError(error=ValueError("Invalid header value b'T0K3N\\n'")), Kind.FINAL),
+        (boto.HTTPClientError(error=OSError("network")), Kind.TRANSIENT),
+        (boto.SSLError(endpoint_url="x", error="[Errno 2] No such file"), Kind.WRONG_ENDPOINT),
+        (NotADirectoryError("token file"), Kind.FINAL),
         (refusal("404", 404), Kind.WRONG_ENDPOINT),
         (refusal("UnknownOperationException"), Kind.WRONG_ENDPOINT),
         (refusal("ResourceNotFoundException"), Kind.FINAL),
@@ -180,6 +186,26 @@ def test_credentials_that_cannot_change_are_final_at_the_second_refusal():
     with pytest.raises(CallFailedError) as failed:
         Time().policy(60_000).run(call, lambda _: False)
     assert (call.calls, failed.value.kind) == (2, Kind.EXPIRED)
+
+
+def test_an_unknown_key_is_replaced_and_the_call_repeated_at_once():
+    time, call, renewed = Time(), Script(refusal("UnrecognizedClientException")), []
+    assert time.policy(0).run(call, lambda used_s: not renewed.append(used_s)) == "done"
+    assert (renewed, time.slept) == ([100.0], [])
+
+
+def test_an_unknown_key_that_stays_is_final_at_once():
+    time, call = Time(), Script(forever=refusal("InvalidClientTokenId", 403))
+    with pytest.raises(CallFailedError) as failed:
+        time.policy(60_000).run(call, lambda _: False)
+    assert (call.calls <= 2, failed.value.kind, time.slept) == (True, Kind.UNKNOWN_KEY, [])
+
+
+def test_ever_other_unknown_keys_are_not_tried_for_ever():
+    call = Script(forever=refusal("InvalidClientTokenId", 403))
+    with pytest.raises(CallFailedError):
+        Time().policy(60_000).run(call, lambda _: True)
+    assert call.calls == 3
 
 
 def test_errors_of_the_source_pass_through():

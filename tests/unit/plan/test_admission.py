@@ -47,6 +47,12 @@ class Inline:
         pass
 
 
+def throttled() -> ThrottledError:
+    error = ThrottledError("SERVICE_THROTTLED", "Too much.", "Wait.")
+    error.is_worth_repeating = True
+    return error
+
+
 def request(stream: str, shard_id: str, bound=FAR, start=START) -> Request:
     return Request(StreamSettings(stream, stream), shard_id, start, bound)
 
@@ -75,7 +81,7 @@ def test_shards_of_all_streams_share_alike() -> None:
 @pytest.mark.parametrize(
     "failure",
     [
-        ThrottledError("SERVICE_THROTTLED", "Too much.", "Wait."),
+        throttled(),
         StreamError("STREAM_SHARD_NOT_FOUND", "No such shard.", "Look."),
     ],
 )

@@ -3,21 +3,15 @@ import re
 
 import pytest
 from simulated_engine import Engine, settings_for
-from simulated_stream import Nastiness, SerialExecutor, SimulatedStream
+from simulated_stream import Nastiness, SimulatedStream
 
 from kinesis_source.errors import DataLossError, OffsetError, OptionError, StreamError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, AtTimestamp
 from kinesis_source.options.settings import LATEST
-from kinesis_source.plan import micro_batches
 from kinesis_source.plan.batch_rules import plan_ranges
 
 SHARD = "shardId-000000000000"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch) -> None:
-    monkeypatch.setattr(micro_batches, "ThreadPoolExecutor", SerialExecutor)
 
 
 def engine_on(stream: SimulatedStream, initial: object = TRIM_HORIZON, **changes: object) -> Engine:

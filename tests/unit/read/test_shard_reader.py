@@ -127,7 +127,7 @@ def test_an_end_that_is_gone_is_a_warning_if_the_user_says_so(caplog) -> None:
     [
         (page(behind=86_400_000), "pages without records"),
         (page(1), "pages without records"),  # what stands in between repeats an old reply
-        (IteratorExpiredError(), "iterators that expired at once"),
+        (IteratorExpiredError(), "iterators that had expired"),
     ],
 )
 def test_no_record_for_two_minutes_is_an_error_and_not_a_hang(reply, what) -> None:
