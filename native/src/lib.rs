@@ -21,6 +21,8 @@ use crate::column::Column;
 use crate::pieces::{Limits, Records, Unfolding};
 use crate::reply::{Reply, Wanted, read_reply};
 
+/// Of the functions below; `kinesis_source/native.py` knows the same number.
+const INTERFACE: u32 = 1;
 /// Far below the 2 GiB of 32-bit offsets, with four bytes for each character of a key.
 const MAX_PIECE_BYTES: usize = 256 * 1024 * 1024;
 
@@ -145,6 +147,7 @@ fn unfold(
 
 #[pymodule]
 fn kinesis_source_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("INTERFACE", INTERFACE)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<Column>()?;
     module.add_class::<PyReply>()?;
