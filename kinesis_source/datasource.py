@@ -1,7 +1,8 @@
 """KinesisDataSource: what Spark finds under ``format("tecton-kinesis")``.
 
 Runs in driver-side Python workers, made anew for each ``load()``. Checks the options there, before
-anything runs and without any call to AWS; then hands out readers. Pickled: plain values only.
+anything runs and without any call to AWS; then hands out readers. Pickled: plain values only. One
+kind of load is no read but the preview's question, see spark/access_check.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pyspark.sql.datasource import DataSource, DataSourceStreamReader
 from kinesis_source.errors import OptionError
 from kinesis_source.options.parse import parse_options
 from kinesis_source.records.schema import resolve_columns, spark_schema
+from kinesis_source.spark.access_check import answer, is_question
+from kinesis_source.spark.importable import reduce_portably
 from kinesis_source.spark.stream import KinesisStreamReader
 
 if TYPE_CHECKING:
@@ -37,8 +40,10 @@ class KinesisDataSource(DataSource):
 
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
+        self._question = is_question(options)
         try:
-            self.settings = parse_options(options)
+            if not self._question:
+                self.settings = parse_options(options)
         except OptionError:
             # Spark prints this frame's variables with SPARK_TRACEBACK_WITH_LOCALS.
             del options
@@ -51,7 +56,7 @@ class KinesisDataSource(DataSource):
 
     def schema(self) -> StructType:
         """Return all columns, in their documented order."""
-        return spark_schema()
+        return answer(self.options) if self._question else spark_schema()
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's
         """Return the reader of a streaming query."""
@@ -72,13 +77,14 @@ class KinesisDataSource(DataSource):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The options hold secrets as plain text; the settings hold all that is needed.
-        return (_restore, (type(self), self.settings))
+        return reduce_portably(_restore, (type(self), getattr(self, "settings", None)))
 
 
 def _restore(cls: type[KinesisDataSource], settings: Any) -> KinesisDataSource:
     source = cls.__new__(cls)
     DataSource.__init__(source, {})
     source.settings = settings
+    source._question = False
     return source
 
 

@@ -117,8 +117,43 @@ def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         parser.error("--external-id belongs to a role's trust policy: give --reader-arn as well")
     if len({_owner(arn) for arn in given.stream_arn}) > 1:
         parser.error("the streams belong to several accounts: each account needs a role of its own")
+    if problem := _partition_problem(given) or _key_problem(given):
+        parser.error(problem)
     write_policies(given, sys.stdout)
     return 0
+
+
+def _partition_problem(given: argparse.Namespace) -> str | None:
+    """Say what cannot work because AWS keeps its partitions (aws, aws-cn, ...) apart."""
+    partition = _partition_of(given.stream_arn[0])
+    for name, arn in (("reader", given.reader_arn), ("KMS key", given.kms_key_arn)):
+        if arn is not None and _partition_of(arn) != partition:
+            problem = (
+                f"the stream is in partition {partition!r}, the {name} {arn} in"
+                f" {_partition_of(arn)!r}"
+            )
+            if name != "reader":
+                return f"{problem}: give the ARN of the key that encrypts the stream"
+            return (
+                f"{problem}: identities of one partition mean nothing in another, so no role can be"
+                f" assumed across. Read with keys of a user in {partition!r} itself (options"
+                " awsAccessKey and awsSecretKey), and leave --reader-arn out"
+            )
+    return None
+
+
+def _key_problem(given: argparse.Namespace) -> str | None:
+    """Say which stream a key cannot encrypt: keys serve their own region."""
+    if given.kms_key_arn is None:
+        return None
+    region = _region_of(given.kms_key_arn)
+    for arn in given.stream_arn:
+        if _region_of(arn) != region:
+            return (
+                f"the KMS key is in region {region!r} and cannot encrypt {arn}: run the command"
+                " once for each region"
+            )
+    return None
 
 
 def write_policies(given: argparse.Namespace, out: TextIO) -> None:
@@ -157,6 +192,14 @@ def _write(out: TextIO, heading: str, document: dict[str, Any]) -> None:
 def _owner(stream_arn: str) -> tuple[str, str]:
     _, partition, _, _, account, _ = stream_arn.split(":", 5)
     return partition, account
+
+
+def _partition_of(arn: str) -> str:
+    return arn.split(":")[1]
+
+
+def _region_of(arn: str) -> str:
+    return arn.split(":")[3]
 
 
 def _account_of(iam_arn: str) -> str:

@@ -52,7 +52,14 @@ class Horizon:
         Nothing needs to be lost by that. But what AWS answers to its number then is not documented:
         it goes on at the oldest record, or with empty pages for ever.
         """
-        if not isinstance(position, AfterRecord):
+        if not isinstance(position, AfterRecord | FromRecord):
+            return False
+        age_ms = self._now_ms() - position.arrival_ms
+        return self.is_day_old_record(position) and age_ms >= self._retention_ms() - MARGIN_MS
+
+    def is_day_old_record(self, position: Position | FromRecord) -> bool:
+        """Say the same by the shortest retention there is."""
+        if not isinstance(position, AfterRecord | FromRecord):
             return False
         return self._now_ms() - position.arrival_ms >= SHORTEST_RETENTION_MS - MARGIN_MS
 
@@ -71,7 +78,8 @@ class Horizon:
         """Return how old at most what is behind a position can be; 0 where nothing tells."""
         if isinstance(position, FromRecord):
             return self._now_ms() - position.arrival_ms
-        # A start without its first record is one of an offset of version 1, whose one fact is this.
+        # A start without its first record is one of an offset of version 1, whose one fact is
+        # this, or one behind which nothing was seen.
         facts_ms = (empty_at_ms(position), getattr(position, "whole_ms", None))
         since_ms = max((ms for ms in facts_ms if ms is not None), default=None)
         return 0 if since_ms is None else self._now_ms() - since_ms

@@ -65,10 +65,6 @@ class ShardCursor:
         self.position = position
         self._iterator = None
 
-    def follow(self, page: Page) -> None:
-        """Go on behind a page that another look brought, a later one."""
-        self._advance(page)
-
     @property
     def has_iterator(self) -> bool:
         """Whether the next page needs no GetShardIterator, as far as is known."""
@@ -174,4 +170,5 @@ def records_between(page: Page, behind: int, up_to: int | None) -> Page:
         page.next_iterator,
         page.millis_behind_latest,
         page.child_shard_ids,
+        page.skipped_bytes * (last - first) // len(numbers),
     )

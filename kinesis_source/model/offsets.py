@@ -31,15 +31,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kinesis_source.errors import OffsetError
-from kinesis_source.model.positions import (
-    FromRecord,
-    Position,
+from kinesis_source.model.position_texts import (
     position_from_json,
     position_to_json,
-    quoted,
     record_from_json,
     record_to_json,
 )
+from kinesis_source.model.positions import FromRecord, Position, quoted
 
 __all__ = ["OFFSET_VERSION", "StreamOffset", "StreamPosition"]
 

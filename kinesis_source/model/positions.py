@@ -31,7 +31,6 @@ Sequence numbers are decimal strings of up to 129 digits. They compare as intege
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
@@ -54,11 +53,8 @@ __all__ = [
     "is_ahead",
     "is_finished",
     "is_later",
-    "position_from_json",
-    "position_to_json",
+    "is_same_place",
     "quoted",
-    "record_from_json",
-    "record_to_json",
     "with_emptiness",
 ]
 
@@ -222,9 +218,20 @@ def is_later(position: Position, of: Position) -> bool:
     """Say whether a position is ahead of another one, or the same place known empty for longer."""
     if is_ahead(position, of):
         return True
-    if is_finished(position) or is_finished(of) or is_ahead(of, position):
+    if is_finished(of) or not is_same_place(position, of):
         return False
     return (empty_at_ms(position) or 0) > (empty_at_ms(of) or 0)
+
+
+def is_same_place(position: Position, other: Position) -> bool:
+    """Say whether two positions of a shard differ in nothing but what is known of them."""
+    if isinstance(position, AfterRecord) and isinstance(other, AfterRecord):
+        return position.sequence_number == other.sequence_number
+    if isinstance(position, AtTimestamp) and isinstance(other, AtTimestamp):
+        return position.epoch_ms == other.epoch_ms
+    if isinstance(position, OldestSince) and isinstance(other, OldestSince):
+        return position.behind == other.behind
+    return type(position) is type(other) and not isinstance(position, Marker)
 
 
 def empty_at_ms(position: Position) -> int | None:
@@ -249,123 +256,6 @@ def with_emptiness(position: Position, empty_ms: int) -> Position:
     return replace(position, empty_ms=empty_ms)
 
 
-def position_to_json(position: Position) -> Any:
-    """Return a position's checkpoint form, see the module's text."""
-    if isinstance(position, Marker):
-        return position.value
-    if isinstance(position, ShardEnd):
-        return "end" if position.empty_ms is None else {"end": position.empty_ms}
-    document: dict[str, Any]
-    if isinstance(position, AfterRecord):
-        document = record_to_json("after", position)
-    elif isinstance(position, AtTimestamp):
-        document = {"at": position.epoch_ms}
-        if position.whole_ms is not None:
-            document["whole"] = position.whole_ms
-    else:
-        document = {"oldest": position.whole_ms}
-        if position.behind is not None:
-            document["behind"] = position.behind
-    if position.empty_ms is not None:
-        document["empty"] = position.empty_ms
-    return dict(sorted(document.items()))
-
-
-def record_to_json(name: str, record: AfterRecord | FromRecord) -> dict[str, Any]:
-    """Return the form of a record's place, its number under ``name``."""
-    return dict(sorted({name: record.sequence_number, "arrival": record.arrival_ms}.items()))
-
-
-def position_from_json(value: Any) -> Position:
-    """Read a position's checkpoint form, of this version of offsets or an older one.
-
-    Raises
-    ------
-    OffsetError
-        ``[OFFSET_POSITION]`` if the value is none of the forms.
-    """
-    if value == "end":
-        return END
-    if isinstance(value, str) and value in {marker.value for marker in Marker}:
-        return Marker(value)
-    if isinstance(value, dict):
-        position = _position_from_object(value)
-        if position is not None:
-            return position
-    raise _no_position(value)
-
-
-def record_from_json(value: Any) -> FromRecord:
-    """Read the form ``{"from": "4957...", "arrival": 1767225600000}``.
-
-    Raises
-    ------
-    OffsetError
-        ``[OFFSET_POSITION]`` if the value is anything else.
-    """
-    if (
-        isinstance(value, dict)
-        and set(value) == {"from", "arrival"}
-        and isinstance(value["from"], str)
-        and _is_epoch_ms(value["arrival"])
-    ):
-        return FromRecord(value["from"], value["arrival"])
-    raise _no_position(value)
-
-
-def _position_from_object(value: dict[str, Any]) -> Position | None:
-    texts = [value[name] for name in _TEXTS if name in value]
-    times = [value[name] for name in value if name not in _TEXTS]
-    if not all(isinstance(text, str) for text in texts) or not all(map(_is_epoch_ms, times)):
-        return None
-    names = frozenset(value)
-    for needed, allowed, make in _FORMS:
-        if needed <= names <= needed | allowed:
-            return make(value)
-    return None
-
-
-_TEXTS: Final = frozenset({"after", "behind"})
-# Offsets of version 1 have "complete". Behind a record it was the time of an empty look; at a
-# moment it might be that of the start, so no more is taken from it than that.
-_FORMS: Final[tuple[tuple[frozenset[str], frozenset[str], Callable[[Any], Position]], ...]] = (
-    (
-        frozenset({"after", "arrival"}),
-        frozenset({"empty"}),
-        lambda value: AfterRecord(value["after"], value["arrival"], value.get("empty")),
-    ),
-    (
-        frozenset({"after", "arrival", "complete"}),
-        frozenset(),
-        lambda value: AfterRecord(value["after"], value["arrival"], value["complete"]),
-    ),
-    (
-        frozenset({"at"}),
-        frozenset({"whole", "empty"}),
-        lambda value: AtTimestamp(value["at"], value.get("whole"), value.get("empty")),
-    ),
-    (
-        frozenset({"at", "complete"}),
-        frozenset(),
-        lambda value: AtTimestamp(value["at"], value["complete"]),
-    ),
-    (
-        frozenset({"oldest"}),
-        frozenset({"empty", "behind"}),
-        lambda value: OldestSince(value["oldest"], value.get("empty"), value.get("behind")),
-    ),
-    (frozenset({"end"}), frozenset(), lambda value: ShardEnd(value["end"])),
-)
-
-
-def _no_position(value: Any) -> OffsetError:
-    return OffsetError(
-        "OFFSET_POSITION",
-        f"The offset holds {quoted(value)} where a shard's position belongs.",
-        "Restore the checkpoint from a copy, or start the query with a new checkpoint directory.",
-    )
-
-
 def quoted(value: Any) -> str:
     """Return any JSON value as it may stand in a message: quoted and cut."""
     try:
@@ -373,7 +263,3 @@ def quoted(value: Any) -> str:
     # Nested too deeply, or an integer of more digits than Python turns into text.
     except (RecursionError, ValueError):
         return f"a {type(value).__name__} too large to show"
-
-
-def _is_epoch_ms(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LAST_EPOCH_MS

@@ -150,15 +150,18 @@ def _region_of_environment(environ: Mapping[str, str]) -> str:
             raise OptionError(
                 "OPTION_VALUE",
                 f"Environment variable {variable} is {shown(value)}, which is no region.",
-                "Correct it, or set option 'region', for example to 'us-east-1'.",
+                "Correct it where Spark is started, or set option 'region', for example to"
+                " 'us-east-1'.",
             )
         if value:
             return value
     raise OptionError(
         "OPTION_MISSING",
         "Option 'region' is missing, and nothing else says the region.",
-        "Set it, for example to 'us-east-1'; or name the stream by 'streamARN', set an AWS"
-        f" 'endpointUrl', or set {' or '.join(_ENVIRONMENT)} on the driver.",
+        "Set it, for example to 'us-east-1'; or name the stream by 'streamARN', or set an AWS"
+        f" 'endpointUrl'. {' or '.join(_ENVIRONMENT)} counts where it was in the environment of"
+        " Spark's driver before Spark started; what a program or notebook sets afterwards does not"
+        " reach it.",
     )
 
 

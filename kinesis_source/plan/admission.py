@@ -14,7 +14,7 @@ is slow to answer for, is left out of the batch and comes with a later one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,9 +26,10 @@ from kinesis_source.aws.api import (
     StreamApi,
 )
 from kinesis_source.cursor.shard_cursor import ShardCursor, first_page
-from kinesis_source.errors import KinesisSourceError
+from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.model.positions import AfterRecord, AtTimestamp, Position, is_ahead
 from kinesis_source.options.settings import StreamSettings
+from kinesis_source.plan.probe import NOT_FOUND_CODES
 from kinesis_source.plan.runtime import Runtime
 from kinesis_source.plan.shares import FEW_RECORDS, Budget, Sample, deal_shares
 
@@ -82,6 +83,10 @@ class Request:
 _Key = tuple[str, str]
 
 
+class _NoAnswerError(Exception):
+    """Nobody knows what is there."""
+
+
 class Admission:
     """Cuts bounds to a budget.
 
@@ -91,15 +96,21 @@ class Admission:
     budget : Budget
     runtime : Runtime
         Samples shards side by side.
+    waiting_budget_s : float
+        How long a shard may be left out because its calls fail.
     """
 
-    def __init__(self, api: StreamApi, budget: Budget, runtime: Runtime) -> None:
+    def __init__(
+        self, api: StreamApi, budget: Budget, runtime: Runtime, waiting_budget_s: float = 120.0
+    ) -> None:
         self._api = api.trying_once()
         self._budget = budget
         self._runtime = runtime
         self._samples: dict[_Key, tuple[Position, Sample]] = {}
         self._mean_bytes: dict[_Key, float] = {}
         self._page_records = 0
+        self._budget_s = waiting_budget_s
+        self._left_out_s: dict[_Key, float] = {}
 
     def limit(self, requests: Sequence[Request]) -> dict[_Key, Position]:
         """Return bounds that keep to the budget, as nearly as the shards' densities tell.
@@ -118,7 +129,10 @@ class Admission:
         self._forget_others(requests)
         limited = {request.key: request.bound for request in requests}
         behind = self._behind([request for request in requests if request.is_ahead])
+        # Those that were left out come first: one batch leaves some out, not always the same.
+        behind.sort(key=lambda request: self._left_out_s.get(request.key, float("inf")))
         if not behind:
+            self._left_out_s.clear()
             return limited
         self._page_records = self._records_of_share(len(behind))
         limited.update((request.key, request.start) for request in behind)  # unless answered
@@ -142,6 +156,7 @@ class Admission:
             lambda r: self._cut(r, samples[r.key], shares[r.key]),  # type: ignore[arg-type]
         )
         limited.update(cuts)
+        self._note_left_out(behind, limited)
         return limited
 
     def _behind(self, ahead: Sequence[Request]) -> list[Request]:
@@ -150,6 +165,26 @@ class Admission:
         if self._budget.is_per_shard:
             return [request for request in ahead if most[request.key] > 1.0]
         return list(ahead) if sum(most.values()) > 1.0 else []
+
+    def _note_left_out(self, behind: Sequence[Request], limited: Mapping[_Key, Position]) -> None:
+        """Keep since when shards wait for a batch; they may not for ever."""
+        now_s = self._runtime.monotonic()
+        waiting = [request for request in behind if limited[request.key] == request.start]
+        self._left_out_s = {
+            request.key: self._left_out_s.get(request.key, now_s) for request in waiting
+        }
+        for request in waiting:
+            waited_s = now_s - self._left_out_s[request.key]
+            if waited_s >= self._budget_s:
+                self._left_out_s.clear()
+                raise ServiceError(
+                    "SERVICE_STALLED",
+                    f"Shard {request.shard_id!r} of stream {request.stream.key!r} is behind, and "
+                    f"for {waited_s:.0f} s AWS gave no sample of its records, by which a bounded "
+                    "batch is planned.",
+                    "Other readers may take the shard's 5 calls/s: give them less to read; or "
+                    "look at what stands between here and AWS.",
+                )
 
     def _forget_others(self, requests: Sequence[Request]) -> None:
         keys = {request.key for request in requests}
@@ -179,8 +214,10 @@ class Admission:
                 continue
             try:
                 answers[key] = future.result()
+            except _NoAnswerError:
+                continue
             except KinesisSourceError as error:
-                if not error.is_worth_repeating and error.code != "STREAM_SHARD_NOT_FOUND":
+                if not error.is_worth_repeating and error.code not in NOT_FOUND_CODES:
                     raise
         return answers
 
@@ -224,7 +261,10 @@ class Admission:
 
     def _first_from(self, request: Request, moment_ms: int, sample: Sample) -> Position | None:
         """Return the first record from a moment on; None if nothing came: the rest is small."""
-        page = self._page(request, AtTimestamp(moment_ms))
+        try:
+            page = self._page(request, AtTimestamp(moment_ms))
+        except _NoAnswerError:
+            return sample.records[-1]  # the sample fits, so far is sure
         if page is None:
             return None
         cut = AfterRecord(page.sequence_numbers[0], page.arrival_ms[0])
@@ -242,7 +282,13 @@ class Admission:
         return sample
 
     def _page(self, request: Request, position: Position) -> Page | None:
-        """Return a small page with records from a position on; None if there was none."""
+        """Return a small page with records from a position on; None if nothing is there.
+
+        Raises
+        ------
+        _NoAnswerError
+            Empty pages, none of them at the tip; or what AWS refused.
+        """
         mean_bytes = max(1.0, self._mean_bytes.get(request.key, 1024.0))
         limit = max(
             FEW_RECORDS + 1,
@@ -261,5 +307,7 @@ class Admission:
         try:
             page = first_page(cursor, limit)
         except (PositionRefusedError, IteratorExpiredError):
-            return None
-        return page if page is not None and len(page) else None
+            raise _NoAnswerError from None
+        if page is None:
+            raise _NoAnswerError
+        return page if len(page) else None

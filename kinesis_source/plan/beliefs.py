@@ -35,6 +35,9 @@ class Beliefs:
     def __len__(self) -> int:
         return len(self._claims)
 
+    def __contains__(self, claim: ClaimKey) -> bool:
+        return claim in self._claims
+
     def hear(self, claim: ClaimKey, evidence_s: float, now_s: float) -> bool:
         """Take in a claim, and say whether it is believed.
 

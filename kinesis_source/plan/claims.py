@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kinesis_source.model.positions import LOST, OldestSince, Position
+from kinesis_source.model.positions import LOST, Position
 from kinesis_source.model.shards import Lineage
 from kinesis_source.plan.beliefs import Beliefs
 from kinesis_source.plan.late_shards import LateShard
@@ -27,14 +27,10 @@ class LossClaims:
         self._beliefs = Beliefs()
         self._losses: dict[str, Position] = {}
 
-    def refuse(
-        self, shard_id: str, position: Position, asked_s: float, now_s: float, now_ms: int
-    ) -> None:
+    def refuse(self, shard_id: str, position: Position, asked_s: float, now_s: float) -> None:
         """AWS says that it does not know the record that a position lies behind."""
         if self._beliefs.hear(("refused", shard_id), asked_s, now_s):
-            # What was read stays read: the number is kept, and repeats are cut.
-            behind = getattr(position, "sequence_number", getattr(position, "behind", None))
-            self._losses[shard_id] = OldestSince(now_ms, behind=behind)
+            self._losses[shard_id] = position
 
     def deny(self, shard_id: str, now_s: float) -> None:
         """AWS says that it does not know a shard. Only listings can prove it."""
@@ -42,6 +38,8 @@ class LossClaims:
 
     def answer(self, shard_id: str) -> None:
         """AWS answered for a shard: what it denied of it was not so."""
+        if ("orphan", shard_id) not in self._beliefs:
+            self._losses.pop(shard_id, None)
         self._beliefs.forget(("refused", shard_id))
         self._beliefs.forget(("denied", shard_id))
 
@@ -61,13 +59,37 @@ class LossClaims:
             if is_believed and now_s - self._beliefs.since_s(claim) > ORPHANED_S:
                 self._losses[claim[1]] = LOST
 
-    def take_losses(self) -> dict[str, Position]:
-        """Return what is believed to be gone, and how to go on there; forgets it."""
-        losses, self._losses = self._losses, {}
+    def take_losses(self, described_s: float) -> dict[str, Position]:
+        """Return what is believed to be gone; forgets it.
+
+        Parameters
+        ----------
+        described_s : float
+            When the stream was described last: what was first claimed later waits, for the stream
+            may be another one by now.
+
+        Returns
+        -------
+        dict of shard id to Position
+            LOST, or the position that is refused.
+        """
+        losses = {
+            shard_id: position
+            for shard_id, position in self._losses.items()
+            if self._since_s(shard_id) <= described_s
+        }
         for shard_id in losses:
+            del self._losses[shard_id]
             self.answer(shard_id)
             self._beliefs.forget(("orphan", shard_id))
         return losses
+
+    def _since_s(self, shard_id: str) -> float:
+        return max(
+            self._beliefs.since_s(claim)
+            for kind in ("refused", "denied", "orphan")
+            if (claim := (kind, shard_id)) in self._beliefs
+        )
 
     def believed_late(
         self, late: Mapping[str, LateShard], listed_s: float, now_s: float

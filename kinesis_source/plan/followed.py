@@ -6,7 +6,7 @@ say that a shard is closed; nobody else changes a bound.
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from dataclasses import dataclass, field
 
 from kinesis_source.errors import KinesisSourceError, ThrottledError
@@ -16,10 +16,13 @@ from kinesis_source.model.positions import (
     Position,
     ShardEnd,
     empty_at_ms,
+    is_ahead,
     is_finished,
+    is_same_place,
 )
 from kinesis_source.model.ranges import Density
-from kinesis_source.plan.probe import Finding, Outcome, ShardProbe
+from kinesis_source.plan.finding import Finding, Outcome
+from kinesis_source.plan.probe import ShardProbe
 
 __all__ = ["FollowedShard"]
 
@@ -82,7 +85,13 @@ class FollowedShard:
         Executors find the end themselves. But where the start is no record, the first record must
         be known by then: without it nobody could tell later that it was trimmed.
         """
-        return isinstance(self.start, AfterRecord) or self.has_looked
+        return isinstance(self.start, AfterRecord) or self.first is not None
+
+    def leads_from(self, position: Position) -> bool:
+        """Say whether what is known here is ahead of a position that a batch begins at."""
+        if isinstance(position, AfterRecord):
+            return not is_ahead(position, self.bound)
+        return is_same_place(position, self.start)
 
     def end(self) -> None:
         """Make the shard's end the bound, with what is known of its time."""
@@ -114,23 +123,20 @@ class FollowedShard:
         self.is_slow = now_s - began_s > SLOW_S
         self.error = finding.error
         if finding.outcome in (Outcome.LATER, Outcome.DENIED):
-            self.note_failure(now_s)
+            self.failures += 1
+            if self.failing_since_s is None:
+                self.failing_since_s = now_s
         else:
             self.answered_s = began_s
             self.failures, self.failing_since_s = 0, None
-
-    def note_failure(self, now_s: float) -> None:
-        """Note a call for this shard that failed."""
-        self.failures += 1
-        if self.failing_since_s is None:
-            self.failing_since_s = now_s
 
     @property
     def delay_s(self) -> float:
         """How long to wait after a failure: longer and longer, and each shard for another time."""
         longest_s = float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.failures - 1, 8)))
         # Shards that were refused together must not come back together.
-        part = zlib.crc32(f"{self.shard_id} {self.failures}".encode()) / 2**32
+        digest = hashlib.blake2b(f"{self.shard_id} {self.failures}".encode(), digest_size=4)
+        part = int.from_bytes(digest.digest(), "big") / 2**32
         return longest_s * (0.5 + part / 2)
 
     def given_up(self, now_s: float, budget_s: float) -> KinesisSourceError | None:

@@ -13,15 +13,17 @@ import threading
 from collections.abc import Callable, Mapping
 
 from kinesis_source.aws.api import StreamApi, StreamDescription
+from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS
 from kinesis_source.cursor.naming import name_position
 from kinesis_source.model.positions import FromRecord, Position, is_finished
 from kinesis_source.model.ranges import Density
 from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.plan.claims import LossClaims
+from kinesis_source.plan.finding import Finding, Outcome
 from kinesis_source.plan.followed import SLOW_S, FollowedShard
 from kinesis_source.plan.late_shards import LateShard
-from kinesis_source.plan.probe import LARGEST_INTERVAL_S, Finding, Outcome, ShardProbe
+from kinesis_source.plan.probe import LARGEST_INTERVAL_S, ShardProbe
 from kinesis_source.plan.runtime import Runtime
 from kinesis_source.plan.stream_facts import StreamFacts
 
@@ -102,9 +104,10 @@ class StreamFrontier:
             # New shards are polled together with the others from the start on.
             due_s = min((shard.due_s for shard in self._shards.values()), default=now_s)
             for shard_id, position in readable.items():
-                if shard_id not in self._shards:
-                    self._shards[shard_id] = self._follow(shard_id, position, min(due_s, now_s))
-                shard = self._shards[shard_id]
+                shard = self._shards.get(shard_id)
+                if shard is None or not shard.leads_from(position):
+                    shard = self._follow(shard_id, position, min(due_s, now_s))
+                    self._shards[shard_id] = shard
                 if shard.is_open and shard.may_end and self._ends_by_listing(shard_id, lineage):
                     shard.end()
 
@@ -116,6 +119,7 @@ class StreamFrontier:
             position,
             monotonic=self._runtime.monotonic,
             not_after_ms=self._not_after_ms,
+            retention_ms=lambda: self.facts.retention_ms or SHORTEST_RETENTION_MS,
         )
         return FollowedShard(shard_id, position, probe, due_s)
 
@@ -151,11 +155,15 @@ class StreamFrontier:
         with self._lock:
             # It may have waited for a slot: the look begins now.
             shard.looking_since_s = self._runtime.monotonic()
-        self.settle(shard, shard.probe.poll(shares_rate=shares_rate))
+        try:
+            finding = shard.probe.poll(shares_rate=shares_rate)
+        except BaseException:
+            self.give_up(shard)
+            raise
+        self.settle(shard, finding)
 
     def settle(self, shard: FollowedShard, finding: Finding) -> None:
         """Take in what a poll learned."""
-        now_ms = self._api.now_ms()
         with self._lock:
             if self._shards.get(shard.shard_id) is not shard or shard.looking_since_s is None:
                 return  # not followed any more
@@ -163,7 +171,7 @@ class StreamFrontier:
             if shard.take(finding) or finding.outcome is not Outcome.TIP:
                 self._learned += 1
             shard.note_look(finding, now_s)
-            self._note_claims(shard, finding, began_s, now_s, now_ms)
+            self._note_claims(shard, finding, began_s, now_s)
             shard.due_s = max(now_s, began_s + self._pause_s(shard, finding))
             if finding.outcome is Outcome.UNLISTED_END or is_finished(shard.bound):
                 self.listing.ask_for_another()  # children are wanted
@@ -173,15 +181,9 @@ class StreamFrontier:
             raise error
 
     def give_up(self, shard: FollowedShard) -> None:
-        """Let a shard be polled again that was not settled."""
+        """Let a shard be polled again whose look brought no finding."""
         with self._lock:
             shard.looking_since_s = None
-
-    def note_failure(self, shard_id: str) -> None:
-        """Note that another call for a shard failed in a way that passes."""
-        with self._lock:
-            if shard_id in self._shards:
-                self._shards[shard_id].note_failure(self._runtime.monotonic())
 
     def forget_failures(self) -> None:
         """Begin with new budgets: nobody asked for a while, nor did the calls go on."""
@@ -191,12 +193,12 @@ class StreamFrontier:
                 shard.failures, shard.failing_since_s = 0, None
 
     def _note_claims(
-        self, shard: FollowedShard, finding: Finding, asked_s: float, now_s: float, now_ms: int
+        self, shard: FollowedShard, finding: Finding, asked_s: float, now_s: float
     ) -> None:
         """One reply that denies a shard or a record proves nothing."""
         if finding.outcome is Outcome.REFUSED:
             self.facts.doubt_description()
-            self._claims.refuse(shard.shard_id, shard.bound, asked_s, now_s, now_ms)
+            self._claims.refuse(shard.shard_id, finding.place, asked_s, now_s)
         elif finding.outcome is Outcome.DENIED:
             self.facts.doubt_description()
             self.listing.ask_for_another()
@@ -307,18 +309,25 @@ class StreamFrontier:
     def take_losses(self, orphans: list[str]) -> dict[str, Position]:
         """Return the shards that AWS knows no more, or whose position it does not know.
 
-        With how to go on there. Forgets them, and what was known of these shards.
+        Forgets them, and what was known of these shards.
 
         Parameters
         ----------
         orphans : list of str
             Finished shards that are not listed, nor any child of theirs.
+
+        Returns
+        -------
+        dict of shard id to Position
+            LOST, or the position that AWS refuses.
         """
         lineage = self.listing.lineage()
+        if orphans:
+            self.facts.doubt_description()
         with self._lock:
             now_s = self._runtime.monotonic()
             self._claims.hold_against(lineage, self.listing.listed_s, orphans, now_s)
-            losses = self._claims.take_losses()
+            losses = self._claims.take_losses(self.facts.described_s)
             for shard_id in losses:
                 self._shards.pop(shard_id, None)
             if self._claims.are_any:

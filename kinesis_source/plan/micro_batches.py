@@ -85,7 +85,7 @@ class MicroBatchPlanner:
         }
         self._poller = Poller(self._frontiers.values(), self._runtime)
         budget = Budget.of(settings.max_records_per_trigger, settings.max_bytes_per_trigger)
-        self._admission = Admission(api, budget, self._runtime)
+        self._admission = Admission(api, budget, self._runtime, failing_budget_s)
         self._planned_s = float("-inf")
         self._initial: StreamOffset | None = None
         self._not_after_ms: int | None = None

@@ -178,7 +178,6 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - the planner raises it
             self._keep(error)
         finally:
-            look.frontier.give_up(look.shard)
             with self._lock:
                 self._under_way.remove(look)
                 self._slots.give_back(is_slow=look.is_slow)

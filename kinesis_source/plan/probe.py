@@ -20,14 +20,13 @@ time, and shares nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from kinesis_source.aws.api import IteratorExpiredError, Page, PositionRefusedError, StreamApi
 from kinesis_source.cursor.density import density_of
 from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS, Horizon
 from kinesis_source.cursor.shard_cursor import ShardCursor, first_page, records_between
-from kinesis_source.errors import KinesisSourceError
+from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.model.positions import (
     TRIM_HORIZON,
     AfterRecord,
@@ -41,8 +40,9 @@ from kinesis_source.model.positions import (
 )
 from kinesis_source.model.ranges import Density
 from kinesis_source.options.settings import StreamSettings
+from kinesis_source.plan.finding import Finding, Outcome
 
-__all__ = ["LARGEST_INTERVAL_S", "Finding", "Outcome", "ShardProbe"]
+__all__ = ["LARGEST_INTERVAL_S", "NOT_FOUND_CODES", "ShardProbe"]
 
 WALK_BYTES = 64 * 1024
 """What one walk may cost of a shard's 2 MiB/s, which it shares with the executors."""
@@ -58,56 +58,11 @@ SEARCH_DONE_MS = 50
 LEAP_AFTER_UNANSWERED = 5
 LARGEST_INTERVAL_S = 10.0
 LARGEST_LIMIT = 10_000
+NOT_FOUND_CODES = frozenset({"STREAM_SHARD_NOT_FOUND", "STREAM_NOT_FOUND"})
+"""One such answer contradicts the listing; descriptions and listings decide."""
 NOTE_EVERY_MS = 3_600_000
 """How often an idle shard's bound notes that nothing is behind it. A query that is down for the
 retention less this can tell that nothing was lost."""
-
-
-class Outcome(Enum):
-    """What a poll learned."""
-
-    TIP = "nothing is left behind the bound"
-    MORE = "there may be more"
-    UNANSWERED = "an empty page that is not at the tip: ask again soon"
-    LATER = "the call failed in a way that passes"
-    DENIED = "AWS says that it does not know the shard"
-    REFUSED = "AWS says that it does not know the record that the bound is behind"
-    IN_FUTURE = "AWS says that the moment of the start has not come"
-    UNLISTED_END = "no next iterator and no children: list the shards again"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one poll brought.
-
-    Parameters
-    ----------
-    outcome : Outcome
-    bound : Position
-    first : FromRecord or None
-        The first record behind a start that is no record, once one was seen.
-    has_looked : bool
-        Whether a page showed what is at the start, or that nothing is.
-    is_exhausted : bool
-        With a target: whether the last record that counts is known.
-    density : Density or None
-        By the last walk that saw records.
-    millis_behind_latest : int or None
-    interval_factor : float
-        How much less often to poll, because one record fills a walk.
-    error : KinesisSourceError or None
-        Of LATER, DENIED.
-    """
-
-    outcome: Outcome
-    bound: Position
-    first: FromRecord | None = None
-    has_looked: bool = False
-    is_exhausted: bool = False
-    density: Density | None = None
-    millis_behind_latest: int | None = None
-    interval_factor: float = 1.0
-    error: KinesisSourceError | None = None
 
 
 class ShardProbe:
@@ -125,6 +80,8 @@ class ShardProbe:
         Seconds that never go back.
     not_after_ms : int or None
         Records that arrived later are refused as bounds (AvailableNow).
+    retention_ms : callable
+        How long the stream keeps records.
     """
 
     def __init__(
@@ -136,6 +93,7 @@ class ShardProbe:
         *,
         monotonic: Callable[[], float],
         not_after_ms: int | None = None,
+        retention_ms: Callable[[], int] = lambda: SHORTEST_RETENTION_MS,
     ) -> None:
         self._api = api
         self._stream = stream
@@ -151,7 +109,7 @@ class ShardProbe:
         self._density: Density | None = None
         self._record_bytes = float(FIRST_RECORD_BYTES)
         self._cursor = ShardCursor(api, stream, shard_id, start, monotonic=monotonic)
-        self._horizon = Horizon(api.now_ms, lambda: SHORTEST_RETENTION_MS)
+        self._horizon = Horizon(api.now_ms, retention_ms)
         self._search_until_ms: int | None = None
         self._leap_first = False
         self._unanswered_in_row = 0
@@ -173,20 +131,33 @@ class ShardProbe:
             return self._finding(Outcome.TIP)
         try:
             return self._finding(self._look(shares_rate))
-        except PositionRefusedError:
-            self._cursor.seek(self._cursor.position)
-            is_moment = isinstance(self._cursor.position, AtTimestamp)
-            return self._finding(Outcome.IN_FUTURE if is_moment else Outcome.REFUSED)
+        except PositionRefusedError as error:
+            return self._refused(error)
         except IteratorExpiredError:
             # Younger than AWS promises, or the machine slept.
             return self._finding(Outcome.UNANSWERED)
         except KinesisSourceError as error:
             if error.is_worth_repeating:
                 return self._finding(Outcome.LATER, error)
-            if error.code != "STREAM_SHARD_NOT_FOUND":
+            if error.code not in NOT_FOUND_CODES:
                 raise
             self._cursor.seek(self._cursor.position)
             return self._finding(Outcome.DENIED, error)
+
+    def _refused(self, refusal: PositionRefusedError) -> Finding:
+        position = self._cursor.position
+        self._cursor.seek(position)
+        if isinstance(position, AfterRecord):
+            return self._finding(Outcome.REFUSED)
+        if isinstance(position, AtTimestamp):
+            return self._finding(Outcome.IN_FUTURE)
+        error = ServiceError(
+            "SERVICE_ERROR",
+            f"Shard {self._shard_id!r} of stream {self._stream.key!r}: AWS refuses to begin with "
+            f"the oldest record ({refusal}).",
+            "Look at what stands between here and AWS.",
+        )
+        return self._finding(Outcome.LATER, error)
 
     def _finding(self, outcome: Outcome, error: KinesisSourceError | None = None) -> Finding:
         return Finding(
@@ -199,7 +170,13 @@ class ShardProbe:
             self._millis_behind_latest,
             max(1.0, self._record_bytes / WALK_BYTES),
             error,
+            self._place,
         )
+
+    @property
+    def _place(self) -> Position:
+        position = self._cursor.position
+        return self._bound if isinstance(position, FromRecord) else position
 
     def _look(self, shares_rate: bool) -> Outcome:
         if self._leap_first:
@@ -215,10 +192,10 @@ class ShardProbe:
         asked_ms = self._api.now_ms()
         page = self._cursor.next_page(limit)
         self._millis_behind_latest = page.millis_behind_latest
-        is_full = len(page) >= limit
-        page = records_between(page, self._read_before, None)
-        if len(page):
+        found = len(page)
+        if found:
             self._learn_size(page)
+        page = records_between(page, self._read_before, None)
         refused = self._advance(page)
         self._has_looked |= bool(len(page)) or page.millis_behind_latest == 0
         if refused:
@@ -229,11 +206,11 @@ class ShardProbe:
                 self._bound = ShardEnd(empty_at_ms(self._bound))
                 return Outcome.TIP
             return Outcome.UNLISTED_END
-        if page.millis_behind_latest == 0 and not is_full:
+        if page.millis_behind_latest == 0 and found < limit:
             if not len(page):
                 self._note_empty(asked_ms)
             return self._at_tip(page)
-        if not len(page):
+        if not found:
             return self._unanswered()
         self._unanswered_in_row = 0
         self._look_ahead()

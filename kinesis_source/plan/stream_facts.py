@@ -14,6 +14,7 @@ from collections.abc import Callable
 from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.errors import KinesisSourceError
 from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.plan.beliefs import BELIEF_S
 from kinesis_source.plan.listing import ShardListing
 from kinesis_source.plan.runtime import Runtime
 
@@ -128,12 +129,14 @@ class StreamFacts:
         try:
             call()
         except KinesisSourceError as error:
-            if not error.is_worth_repeating:
+            # That the stream is not there contradicts what was known: one answer proves nothing.
+            is_denied = error.code == "STREAM_NOT_FOUND" and self._description is not None
+            if not error.is_worth_repeating and not is_denied:
                 raise
             now_s = self._runtime.monotonic()
             since_s = self._failing_since_s.setdefault(what, now_s)
             failing_s = now_s - since_s
-            if failing_s >= self._budget_s:
+            if failing_s >= (BELIEF_S if is_denied else self._budget_s):
                 del self._failing_since_s[what]
                 raise
             self._not_before_s[what] = now_s + min(LONGEST_DELAY_S, 1.0 + failing_s / 2)

@@ -7,26 +7,31 @@ StreamPlan, from which the end follows once admission has cut it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kinesis_source.aws.api import StreamApi
-from kinesis_source.cursor.losses import Loss, LossPolicy
-from kinesis_source.cursor.naming import name_position, name_time
+from kinesis_source.cursor.losses import LossPolicy
 from kinesis_source.model.offsets import StreamPosition
-from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, FromRecord, Position
+from kinesis_source.model.positions import (
+    TRIM_HORIZON,
+    AfterRecord,
+    FromRecord,
+    OldestSince,
+    Position,
+    is_finished,
+    is_same_place,
+)
 from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import InitialPosition, StreamSettings
 from kinesis_source.plan.admission import Request
 from kinesis_source.plan.batch_rules import orphaned_shards, plan_end, readable_shards
 from kinesis_source.plan.frontier import StreamFrontier
-from kinesis_source.plan.late_shards import LateShard, late_shards
+from kinesis_source.plan.late_shards import late_shards
+from kinesis_source.plan.loss_texts import begun_late, created_anew, vanished
 from kinesis_source.plan.start import resolve_start
 
 __all__ = ["StreamPlan", "StreamPlanner"]
-
-NAMED_SHARDS = 10
-_HINT = "Read more often than the retention lasts, or lengthen it."
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ class StreamPlanner:
         self._losses = losses
         # By the start asked for and the stream's creation: resolved once, however often planned.
         self._resolved: dict[tuple[InitialPosition, int], StreamPosition] = {}
+        self._said_anew: set[tuple[int, int]] = set()
+        self._batch = _Batch()
 
     def resolve(self) -> StreamPosition:
         """Return where a query without checkpoint begins in the stream."""
@@ -122,7 +129,8 @@ class StreamPlanner:
     def adopt(self, start: StreamPosition | None) -> None:
         """Let the frontier follow the shards that a batch which begins here may read."""
         if start is not None and self._is_same_stream(start):
-            readable = self._readable(start, self._frontier.listing.lineage())
+            batch = self._batch_from(start)
+            readable = self._readable(batch, start, self._frontier.listing.lineage())
             self._frontier.adopt(readable, start.created_ms)
 
     def plan(self, start: StreamPosition | None) -> StreamPlan:
@@ -141,37 +149,45 @@ class StreamPlanner:
         if start is None:
             return StreamPlan(self._stream, self.resolve())
         if not self._is_same_stream(start):
-            return StreamPlan(self._stream, self._begin_recreated(start))
-        frontier = self._frontier
+            return StreamPlan(self._stream, self._begin_anew(start))
+        frontier, batch = self._frontier, self._batch_from(start)
         lineage = frontier.listing.lineage()
-        readable = self._readable(start, lineage)
-        late = self._late(start, lineage, readable)
-        believed = frontier.believed_late(late)
-        for shard_id in late.keys() - believed.keys():
-            del readable[shard_id]
-        if believed:
-            self._report_late([believed[shard_id] for shard_id in sorted(believed)])
-        resets = frontier.take_losses(orphaned_shards(start.shards, lineage))
-        if resets:
-            if not self._is_same_stream(start):
-                return StreamPlan(self._stream, self._begin_recreated(start))
-            self._report_lost(start, resets)
+        self._take_losses(batch, start, lineage)
+        readable = self._readable(batch, start, lineage)
+        self._judge_late(batch, start, lineage, readable)
         frontier.adopt(readable, start.created_ms)
-        bounds = frontier.bounds(readable)
-        return StreamPlan(self._stream, start, lineage, readable, bounds, frontier.firsts, resets)
+        return StreamPlan(
+            self._stream,
+            start,
+            lineage,
+            readable,
+            frontier.bounds(readable),
+            frontier.firsts,
+            batch.resets,
+        )
 
     def metrics(self) -> dict[str, int]:
         """Return numbers for Spark's progress report. No I/O."""
         return {**self._frontier.metrics(), "numDataLosses": self._losses.count}
 
-    def _readable(self, start: StreamPosition, lineage: Lineage) -> dict[str, Position]:
-        return readable_shards(start.shards, lineage, self._api.now_ms())
+    def _batch_from(self, start: StreamPosition) -> _Batch:
+        """Return what planning found since a batch first began at a start."""
+        if self._batch.start != start:
+            self._batch = _Batch(start)
+        return self._batch
 
-    def _late(
-        self, start: StreamPosition, lineage: Lineage, readable: Mapping[str, Position]
-    ) -> dict[str, LateShard]:
-        retention_ms = self._frontier.facts.description().retention_ms
-        return late_shards(start.shards, lineage, readable, self._api.now_ms(), retention_ms)
+    def _readable(
+        self, batch: _Batch, start: StreamPosition, lineage: Lineage
+    ) -> dict[str, Position]:
+        readable = readable_shards(start.shards, lineage, self._api.now_ms())
+        for shard_id in readable.keys() - start.shards.keys():
+            # Where it began when the batch was first planned: time is no news.
+            readable[shard_id] = batch.begun.setdefault(shard_id, readable[shard_id])
+        for shard_id, reset in batch.resets.items():
+            readable.pop(shard_id, None)
+            if not is_finished(reset):
+                readable[shard_id] = reset
+        return readable
 
     # Where a stream begins
 
@@ -186,73 +202,63 @@ class StreamPlanner:
             )
         return self._resolved[key]
 
-    def _begin_recreated(self, start: StreamPosition) -> StreamPosition:
+    def _begin_anew(self, start: StreamPosition) -> StreamPosition:
         created_ms = self._frontier.facts.description().created_ms
-        if (TRIM_HORIZON, created_ms) not in self._resolved:
-            self._report_recreated(start, created_ms)
+        if (start.created_ms, created_ms) not in self._said_anew:
+            self._losses.report(created_anew(self._stream.key, start, created_ms))
+            self._said_anew.add((start.created_ms, created_ms))
         return self._begin(TRIM_HORIZON, created_ms)
 
     # What is lost
 
-    def _report_recreated(self, start: StreamPosition, created_ms: int) -> None:
-        self._losses.report(
-            Loss(
-                "DATA_LOSS_STREAM_RECREATED",
-                f"Stream {self._stream.key!r} is not the one that the checkpoint belongs to: that "
-                f"one was created at {name_time(start.created_ms)}, this one at "
-                f"{name_time(created_ms)}. It was deleted and created again, or it is that of "
-                "another region or account. What was unread in the old one is not in this one.",
-                "Check region and roleArn; start with a new checkpoint directory, or set "
-                "failOnDataLoss=false to go on with the oldest record of the new stream.",
-                go_on="",
-            )
-        )
+    def _judge_late(
+        self,
+        batch: _Batch,
+        start: StreamPosition,
+        lineage: Lineage,
+        readable: dict[str, Position],
+    ) -> None:
+        """Let shards wait that begin late, until that is believed and said."""
+        now_ms, retention_ms = self._api.now_ms(), self._frontier.facts.description().retention_ms
+        late = late_shards(start.shards, lineage, readable, now_ms, retention_ms)
+        late = {shard_id: late[shard_id] for shard_id in late.keys() - batch.said_late}
+        believed = self._frontier.believed_late(late)
+        for shard_id in late.keys() - believed.keys():
+            del readable[shard_id]
+        if believed:
+            shards = [believed[shard_id] for shard_id in sorted(believed)]
+            self._losses.report(begun_late(self._stream.key, shards))
+            batch.said_late.update(believed)
+            self._frontier.believed_late({})
 
-    def _report_lost(self, start: StreamPosition, resets: Mapping[str, Position]) -> None:
-        places = "; ".join(
-            f"{shard_id!r} behind {name_position(start.shards.get(shard_id, TRIM_HORIZON))}"
-            for shard_id in sorted(resets)[:NAMED_SHARDS]
-        )
-        left = len(resets) - NAMED_SHARDS
-        more = f" and {left} more" if left > 0 else ""
-        self._losses.report(
-            Loss(
-                "DATA_LOSS_SHARD",
-                f"Stream {self._stream.key!r} knows these shards, the positions in them or the "
-                f"children of them no more: {places}{more}. What was unread there is gone: it is "
-                "older than the retention.",
-                _HINT,
-            )
-        )
-
-    def _report_late(self, late: Sequence[LateShard]) -> None:
-        """Report all in one: the first report may end the query."""
-        stream = f"of stream {self._stream.key!r}"
-        named = late[:NAMED_SHARDS]
-        texts = [
-            f"Shard {shard.shard_id!r} {stream} begins without its parent "
-            f"{_names(shard.unread)}, which is not listed any more and was never read: what it "
-            "held is gone, and the first records of the shard itself may be gone."
-            for shard in named
-            if shard.unread
+    def _take_losses(self, batch: _Batch, start: StreamPosition, lineage: Lineage) -> None:
+        """Take in what is believed to be gone, and say so once."""
+        orphans = [
+            shard_id
+            for shard_id in orphaned_shards(start.shards, lineage)
+            if shard_id not in batch.resets
         ]
-        texts += [
-            f"Shard {shard.shard_id!r} {stream} begins when its parent {_names(shard.expired)} is "
-            f"older than the retention: records that came into it{_since(shard)} and are older "
-            "than the retention may be gone."
-            for shard in named
-            if not shard.unread
-        ]
-        if len(late) > NAMED_SHARDS:
-            texts.append(f"So do {len(late) - NAMED_SHARDS} shards more.")
-        is_unread = any(shard.unread for shard in late)
-        code = "DATA_LOSS_SHARD" if is_unread else "DATA_LOSS_TRIMMED"
-        self._losses.report(Loss(code, " ".join(texts), _HINT))
+        resets: dict[str, Position] = {}
+        for shard_id, refused in self._frontier.take_losses(orphans).items():
+            position = start.shards.get(shard_id)
+            if not isinstance(refused, AfterRecord):
+                resets[shard_id] = refused
+            elif isinstance(position, AfterRecord) and is_same_place(position, refused):
+                # What was read stays read: the number is kept, and repeats are cut.
+                number = position.sequence_number
+                resets[shard_id] = OldestSince(self._api.now_ms(), behind=number)
+            # Else a bound was refused, which nobody has read up to: it is found anew.
+        resets = {k: v for k, v in resets.items() if k not in batch.resets}
+        if resets and self._is_same_stream(start):
+            self._losses.report(vanished(self._stream.key, start, resets))
+            batch.resets.update(resets)
 
 
-def _names(shard_ids: Sequence[str]) -> str:
-    return " and ".join(map(repr, shard_ids))
+@dataclass
+class _Batch:
+    """What planning found since a batch first began at a start; it is planned again and again."""
 
-
-def _since(late: LateShard) -> str:
-    return f" since {name_time(late.since_ms)}" if late.since_ms is not None else ""
+    start: StreamPosition | None = None
+    begun: dict[str, Position] = field(default_factory=dict)
+    resets: dict[str, Position] = field(default_factory=dict)
+    said_late: set[str] = field(default_factory=set)

@@ -2,27 +2,24 @@
 
 Runs in the caller's process. The order is the promise: whatever can be known to be wrong (name,
 directory, options, access, the user's own function) is raised before a query exists, so that no
-failed call leaves one running.
+failed call leaves one running. Access is checked where the query's driver side runs, not here: this
+process may have other variables, files and network than Spark (see spark/access_check.py).
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from kinesis_source.aws.access import check_access
-from kinesis_source.aws.client import stream_api
 from kinesis_source.datasource import FORMAT_NAME, register
 from kinesis_source.errors import OptionError
 from kinesis_source.options.parse import parse_options
-from kinesis_source.options.settings import SourceSettings
 from kinesis_source.preview.checkpoint import CheckpointDirectory, check_parent
 from kinesis_source.preview.config import KinesisConfig
+from kinesis_source.spark.access_check import CHECK_OPTION, raise_verdict
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -30,9 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_table_name", "start_preview"]
 
-# Somebody waits at a prompt: what fails for this long is reported, a query would try on.
-_ACCESS_BUDGET_MS: Final = 15_000
-_FIRST_BATCH_S: Final = 15.0
+# Whether the region is known is for Spark's environment to say, not for this process's.
+_ANY_REGION: Final = {"AWS_REGION": "us-east-1"}
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -52,13 +48,12 @@ def start_preview(
     check_table_name(table_name)
     parent = check_parent(checkpoint_dir)
     options = config.reader_options(option_overrides)
-    settings = parse_options(options)
+    parse_options(options, environ=_ANY_REGION)
     session = spark or _session()
     _check_unused(session, table_name)
     is_remote = type(session).__module__.startswith("pyspark.sql.connect")
-    if not is_remote:
-        _check_access(settings)
     register(session)
+    _check_access(session, options)
     frame = session.readStream.format(FORMAT_NAME).options(**options).load()
     if apply_translator:
         frame = _translate(frame, config)
@@ -73,8 +68,6 @@ def start_preview(
         raise
     if checkpoint is not None:
         checkpoint.remove_after(query)
-    if is_remote:
-        _await_first_batch(query)
     return query
 
 
@@ -119,16 +112,10 @@ def _check_unused(session: SparkSession, table_name: str) -> None:
             )
 
 
-def _check_access(settings: SourceSettings) -> None:
-    """Ask once for each stream, as the identity that the query will have.
-
-    Not with Spark Connect: there the credentials and the network of the caller are not the
-    driver's.
-    """
-    budget_ms = min(settings.client.retry_budget_ms, _ACCESS_BUDGET_MS)
-    api = stream_api(replace(settings.client, retry_budget_ms=budget_ms))
-    for stream in settings.read.streams:
-        check_access(api, stream)
+def _check_access(session: SparkSession, options: Mapping[str, str]) -> None:
+    """Ask once for each stream, as the identity and from the place that the query will have."""
+    question = {**options, CHECK_OPTION: "true"}
+    raise_verdict(session.read.format(FORMAT_NAME).options(**question).load().schema)
 
 
 def _translate(frame: DataFrame, config: KinesisConfig) -> DataFrame:
@@ -168,14 +155,3 @@ def _start(
                 if query.name == table_name:
                     query.stop()
         raise
-
-
-def _await_first_batch(query: StreamingQuery) -> None:
-    """Wait until the driver has seen the stream, so that an access error fails the call.
-
-    The first batch is always made, even on an idle stream.
-    """
-    deadline = time.monotonic() + _FIRST_BATCH_S
-    while query.lastProgress is None and time.monotonic() < deadline:
-        if query.awaitTermination(1):  # raises what ended the query
-            return

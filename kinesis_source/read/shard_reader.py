@@ -103,6 +103,7 @@ class ShardReader:
         self._losses = LossPolicy(fails=settings.fail_on_data_loss)
         self._doubts = Doubts()
         self._hindrance = "pages without records"
+        self._place_of_page: Position | FromRecord = shard_range.start
         self._reached: Position | FromRecord = shard_range.start
         self._is_over = False
         self._asked_s = 0.0
@@ -153,6 +154,7 @@ class ShardReader:
         """Ask for a page; None if there was no answer of use."""
         cursor, position = self._cursor, self._cursor.position
         has_iterator, is_new = cursor.has_iterator, self._check.pending is None
+        self._place_of_page = position
         again = self._check.begins(position, has_iterator=has_iterator)
         if again and is_new:
             cursor.seek(position)
@@ -168,9 +170,9 @@ class ShardReader:
             self._note_refusal(error)
             return None
         except StreamError as error:
-            if error.code != "STREAM_SHARD_NOT_FOUND":
+            if error.code not in ("STREAM_SHARD_NOT_FOUND", "STREAM_NOT_FOUND"):
                 raise
-            self._note_denial()
+            self._note_denial(error)
             return None
         self._hindrance = "pages without records"
         rate = self._settings.max_fetch_bytes_per_s
@@ -183,10 +185,8 @@ class ShardReader:
 
     def _take(self, page: Page) -> Page:
         """Return what is wanted of a page, after a look at what it proves."""
-        if len(page) or not page.millis_behind_latest:
-            loss = self._check.judge(page)
-            if loss is not None:
-                self._losses.report(loss)
+        if (len(page) or not page.millis_behind_latest) and not self._is_checked(page):
+            return records_between(page, self._last, self._last)
         records = records_between(page, self._last, self._end)
         if len(records):
             self._last = int(records.sequence_numbers[-1])
@@ -196,6 +196,27 @@ class ShardReader:
         if not self._is_over:
             self._look_for_doubts(page)
         return records
+
+    def _is_checked(self, page: Page) -> bool:
+        """Look for what must be there; False: asks once more before a loss is believed."""
+        expected, place = self._check.pending, self._place_of_page
+        loss = self._check.judge(page)
+        if loss is None:
+            return True
+        self._doubts.note(Doubt.TRIMMED, self._monotonic())
+        now_s = self._monotonic()
+        if len(page):
+            is_believed = self._doubts.lasts(Doubt.TRIMMED, 2, 0, now_s)
+        else:
+            is_long = self._doubts.lasts(Doubt.TRIMMED, 2, MISSING_S, now_s)
+            is_believed = is_long and self._check.may_be_trimmed(place)
+        if is_believed:
+            self._losses.report(loss)
+            return True
+        self._check.pending = expected
+        self._cursor.seek(place)
+        self._sleep(PAUSE_S)
+        return False
 
     def _is_done(self, page: Page) -> bool:
         if self._end is None:
@@ -234,19 +255,16 @@ class ShardReader:
     def _look_for_doubts(self, page: Page) -> None:
         if page.next_iterator is None:
             self._note_damage()
-        elif not len(page) and page.millis_behind_latest and self._may_be_silent():
+        elif not len(page) and page.millis_behind_latest:
             # Behind a trimmed record pages may be empty for ever: then the oldest record left is
             # asked for, which is the one expected or one before it if nothing is gone.
             self._doubts.note(Doubt.SILENT, self._monotonic())
             if self._doubts.lasts(Doubt.SILENT, SILENT_PAGES, 0, self._monotonic()):
                 self._doubts.clear()
-                self._cursor.seek(TRIM_HORIZON)
+                if self._check.may_be_trimmed(self._cursor.position):
+                    self._cursor.seek(TRIM_HORIZON)
         elif len(page):
             self._doubts.clear()
-
-    def _may_be_silent(self) -> bool:
-        is_old = self._check.horizon.is_record_old(self._cursor.position)
-        return is_old or self._check.awaits_record
 
     # What AWS denies
 
@@ -271,9 +289,14 @@ class ShardReader:
         # What was read stays read: the number is kept, and repeats are cut.
         self._cursor.seek(TRIM_HORIZON)
 
-    def _note_denial(self) -> None:
+    def _note_denial(self, denial: StreamError) -> None:
         """Believe that a shard is gone only if fresh listings agree, more than once."""
-        shards = self._api.list_shards(self._stream)
+        try:
+            shards = self._api.list_shards(self._stream)
+        except StreamError as error:
+            if error.code != "STREAM_NOT_FOUND":
+                raise
+            denial, shards = error, ()
         if any(shard.shard_id == self._range.shard_id for shard in shards):
             logger.warning(
                 "%s: a reply denies the shard, the listing shows it; asking again.", self._subject
@@ -286,6 +309,8 @@ class ShardReader:
         if not self._is_believed(Doubt.DENIED):
             self._sleep(REPEAT_S)
             return
+        if denial.code == "STREAM_NOT_FOUND":
+            raise denial
         self._is_over = True
         # Only a record that was seen proves that something was there.
         is_sure = self._end is not None or isinstance(self._reached, FromRecord)

@@ -2,7 +2,8 @@
 
 A shard gives at most 2 MiB/s and a core decodes a hundred times that, so a task reads its shards in
 a few threads: each shard in order, each at most one batch ahead, all into one bounded queue, and
-all within one budget of memory.
+all within one budget of memory. Where there can be fewer threads, those read all shards; where
+there can be none, the task's own thread does.
 In: a tuple of ShardRanges. Out: an iterator of pyarrow.RecordBatch, which Spark pulls.
 """
 
@@ -19,6 +20,7 @@ from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.memory import PAGE_COPIES, MemoryBudget
 from kinesis_source.read.shard_reader import ShardReader
+from kinesis_source.read.threads import start_threads
 from kinesis_source.records.batches import BatchBuilder
 from kinesis_source.records.schema import OutputColumn
 
@@ -97,15 +99,13 @@ class _Task:
         self._memory = MemoryBudget(TASK_BYTES)
         self._taken = threading.local()
         self._stopped = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"kinesis-read-{number}", daemon=True)
-            for number in range(count)
-        ]
+        self._thread_count = count
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        for thread in self._threads:
-            thread.start()
-        running = len(self._threads)
+        running = start_threads(self._thread_count, self._work, "kinesis-read")
+        if not running:
+            yield from self._read_here()
+            return
         while running:
             item = self._ready.get()
             if item is None:
@@ -117,6 +117,21 @@ class _Task:
                 yield item
                 del item  # Spark asks for the next one: it has written this one out
                 self._memory.give_back(size_bytes)
+
+    def _read_here(self) -> Iterator[pa.RecordBatch]:
+        """Read one range after the other in the caller's thread."""
+        while True:
+            try:
+                shard_range = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                for batch in self._batches_of(shard_range):
+                    size_bytes = batch.nbytes
+                    yield batch
+                    self._memory.give_back(size_bytes)
+            finally:
+                self._give_memory_back()
 
     def stop(self) -> None:
         """Let the threads end; they are daemons, and a call under way may last its time-out."""
@@ -130,14 +145,18 @@ class _Task:
                 except queue.Empty:
                     break
                 try:
-                    self._read(shard_range)
+                    for batch in self._batches_of(shard_range):
+                        if not self._put(batch):
+                            return
+                        del batch
                 finally:
                     self._give_memory_back()  # a shard may end with a page without records
             self._put(None)
         except BaseException as error:  # noqa: BLE001 - the task's own thread raises it
             self._put(error)
 
-    def _read(self, shard_range: ShardRange) -> None:
+    def _batches_of(self, shard_range: ShardRange) -> Iterator[pa.RecordBatch]:
+        """Read a range; the memory of what is yielded is counted and the caller's to give back."""
         builder = BatchBuilder(
             self._columns, shard_range.stream, deaggregate=self._settings.deaggregate
         )
@@ -154,8 +173,7 @@ class _Task:
         for page in reader.pages():
             for batch in builder.batches(shard_range.shard_id, page):
                 self._memory.add(batch.nbytes)
-                if not self._put(batch):
-                    return
+                yield batch
                 del batch
             del page
             self._give_memory_back()

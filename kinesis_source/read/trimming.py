@@ -45,10 +45,12 @@ class TrimCheck:
         """What the next page with records must begin with, or behind."""
         self.horizon = Horizon(api.now_ms, self._ask_retention)
 
-    @property
-    def awaits_record(self) -> bool:
-        """Whether a record is expected again that was there before."""
-        return isinstance(self.pending, AfterRecord | FromRecord)
+    def may_be_trimmed(self, position: Position | FromRecord) -> bool:
+        """Say whether the record that reading begins at may be trimmed, by what AWS says now."""
+        record = self.pending if isinstance(self.pending, FromRecord) else position
+        if self.horizon.is_day_old_record(record):
+            self._retention_ms = self._api.describe(self._stream).retention_ms
+        return self.horizon.is_record_old(record)
 
     def begins(self, position: Position | FromRecord, *, has_iterator: bool) -> bool:
         """Say whether an iterator must begin with the record at a position, and expect it.

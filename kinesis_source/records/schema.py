@@ -83,8 +83,14 @@ _CONTENT_BY_NAME: Final = {
     **{content.value.lower(): content for content in Content},
 }
 
-SCHEMA_DDL: Final = ", ".join(f"{content.value} {kind}" for content, kind in _SPARK_TYPES.items())
-"""The whole schema, as Spark's DDL."""
+# What a user must write to get a type, whatever the session is set to: with
+# spark.sql.timestampType=TIMESTAMP_NTZ the word "timestamp" means another type.
+_WRITTEN_TYPES: Final = {"timestamp": "timestamp_ltz"}
+
+SCHEMA_DDL: Final = ", ".join(
+    f"{content.value} {_WRITTEN_TYPES.get(kind, kind)}" for content, kind in _SPARK_TYPES.items()
+)
+"""The whole schema, as Spark's DDL, in words that mean the same in each session."""
 
 
 def spark_schema() -> StructType:
@@ -146,16 +152,17 @@ def _check_field(field: StructField) -> Content:
             "and parse the data column after load().",
         )
     asked, allowed = field.dataType.simpleString(), _SPARK_TYPES[content]
+    written = _WRITTEN_TYPES.get(allowed, allowed)
     if asked != allowed:
         raise OptionError(
             "OPTION_SCHEMA",
-            f"Column {field.name!r} of the schema must be {allowed}, got {asked}.",
-            f"Write '{field.name} {allowed}' and cast it after load().",
+            f"Column {field.name!r} of the schema must be {written}, got {asked}.",
+            f"Write '{field.name} {written}' and cast it after load().",
         )
     if not field.nullable:
         raise OptionError(
             "OPTION_SCHEMA",
-            f"Column {field.name!r} of the schema must be nullable, got {allowed} NOT NULL.",
+            f"Column {field.name!r} of the schema must be nullable, got {written} NOT NULL.",
             "Leave NOT NULL out: Spark takes only nullable columns from a Python data source.",
         )
     return content

@@ -25,6 +25,7 @@ from kinesis_source.plan.batch_rules import group_ranges, plan_ranges
 from kinesis_source.plan.micro_batches import MicroBatchPlanner
 from kinesis_source.read.task import read_ranges
 from kinesis_source.records.schema import OutputColumn
+from kinesis_source.spark.importable import reduce_portably
 
 __all__ = ["KinesisInputPartition", "KinesisStreamReader"]
 
@@ -58,6 +59,12 @@ class KinesisInputPartition(InputPartition):
     ranges: tuple[ShardRange, ...]
 
 
+def _restore(cls: type[KinesisStreamReader], state: dict[str, Any]) -> KinesisStreamReader:
+    reader = cls.__new__(cls)
+    reader.__dict__.update(state)
+    return reader
+
+
 class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     """Reads streams for one query.
 
@@ -87,6 +94,9 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def __getstate__(self) -> dict[str, Any]:
         """Tasks get the settings, not the planning state."""
         return {**self.__dict__, "_planner": None, "_current": None}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return reduce_portably(_restore, (type(self), self.__getstate__()))
 
     # On the driver
 

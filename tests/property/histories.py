@@ -1,4 +1,4 @@
-"""What the generated histories are made of: events, chances, actions, and a world to run them in."""
+"""What the generated histories are made of: events, chances, actions, and a world to run in."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class World(NamedTuple):
     stream: SimulatedStream
     engine: Engine
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> World:  # noqa: PYI034 - not subclassed
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,8 +1,8 @@
-"""Histories of hours and days: retention, downtime, late tasks, lost shards; and how to run them."""
+"""Histories of hours and days: retention, downtime, late tasks, outages; and how to run them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from histories import Event, initial_position, nastiness
@@ -25,12 +25,13 @@ __all__ = [
     "make_long_world",
     "run_long",
     "schedule_long",
+    "world_of",
 ]
 
 HOUR_MS = 3_600_000
 OTHER = StreamSettings("t", "t")
 IDLE_STEPS = 4
-MOST_STEPS = 400
+MOST_STEPS = 150
 
 LONG_NASTINESS = nastiness(
     ahead=True,
@@ -55,8 +56,7 @@ LONG_EVENTS = st.builds(
         [0, 1_000, 60_000, HOUR_MS, 6 * HOUR_MS, 12 * HOUR_MS, 20 * HOUR_MS, 23 * HOUR_MS]
     ),
     kind=st.sampled_from(
-        ["put", "put", "put", "put", "split", "split", "merge", "quiet", "raise", "lower"]
-        + ["throttled", "slow"]
+        [*["put"] * 4, *["split"] * 2, "merge", "quiet", "raise", "lower", "throttled", "slow"]
     ),
     pick=st.integers(0, 7),
     count=st.integers(1, 8),
@@ -122,7 +122,7 @@ class LongWorld:
     account: SimulatedAccount
     engine: Engine
 
-    def __enter__(self) -> LongWorld:
+    def __enter__(self) -> LongWorld:  # noqa: PYI034 - not subclassed
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,19 +133,27 @@ class LongWorld:
         return all(stream.is_quiet for stream in self.account.streams.values())
 
 
+def world_of(*streams: SimulatedStream, start: object = None, **changes: object) -> LongWorld:
+    """Return a query of streams that share a clock, not started."""
+    account = SimulatedAccount(streams)
+    changes = {"poll_interval_ms": 2_000, "shard_fetch_interval_ms": 60_000, **changes}
+    settings = settings_for(start, **changes)
+    named = tuple(StreamSettings(stream.key, stream.key) for stream in streams)
+    return LongWorld(list(streams), account, Engine(account, replace(settings, streams=named)))
+
+
 def make_long_world(
     seed: int,
     nasty: Nastiness,
     past: list[LongEvent],
     events: list[LongEvent],
     *,
-    start: str = "trim_horizon",
-    fails: bool = True,
-    is_double: bool = False,
-    shards: int | None = None,
+    start: str,
+    fails: bool,
+    is_double: bool,
 ) -> LongWorld:
     """Return a stream, or two, with a past and a future, and a query that is not started."""
-    stream = SimulatedStream(seed, nasty, shards=shards or 1 + seed % 2)
+    stream = SimulatedStream(seed, nasty, shards=1 + seed % 2)
     streams = [stream]
     if is_double:
         streams.append(SimulatedStream(seed + 1, nasty, stream.clock, 1, OTHER.key))
@@ -155,19 +163,12 @@ def make_long_world(
     stream.clock.sleep((over_ms - began_ms) / 1000 + 10)
     for each in streams:
         schedule_long(each, events)
-    account = SimulatedAccount(streams)
-    settings = settings_for(
-        initial_position(start, max(began_ms, stream.server_ms - 2 * HOUR_MS)),
-        poll_interval_ms=10_000,
-        shard_fetch_interval_ms=60_000,
+    return world_of(
+        *streams,
+        start=initial_position(start, max(began_ms, stream.server_ms - 2 * HOUR_MS)),
         max_records_per_fetch=10_000 if seed % 3 else 1,
         fail_on_data_loss=fails,
     )
-    if is_double:
-        from dataclasses import replace
-
-        settings = replace(settings, streams=(*settings.streams, OTHER))
-    return LongWorld(streams, account, Engine(account, settings))
 
 
 def act_long(world: LongWorld, action: str, ms: int) -> None:
@@ -188,7 +189,7 @@ def act_long(world: LongWorld, action: str, ms: int) -> None:
 def run_long(world: LongWorld, actions: list[tuple[str, int]]) -> None:
     """Run batches until the writers are done, all is read, and what was lost is reported.
 
-    Between batches the query rests as a trigger lets it: sometimes for seconds, sometimes for hours.
+    Between batches the query rests as a trigger lets it: sometimes seconds, sometimes hours.
     """
     engine, random = world.engine, world.streams[0].random
     for number in range(MOST_STEPS):

@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 MOST_TURNS_AT_ONCE = 50_000
 """Turns, and looks at the clock, without time passing."""
 HUNG_S = 60.0
-"""Real seconds in which no thread gave its turn away: it waits for a lock that another one holds."""
+"""Real seconds in which no thread gave its turn away: it waits for a lock that another holds."""
 CPU_S_PER_TURN = 0.000_3
 """What counts as the process's use of a core."""
 

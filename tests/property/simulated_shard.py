@@ -1,8 +1,8 @@
 """One shard of the simulated stream: its records as columns, and what the retention took of them.
 
 What is gone is gone in order, from the oldest record on, once a record's arrival is older than the
-retention by the server's clock; never earlier, and up to ``late_ms`` later, which AWS leaves open. A
-closed shard goes as a whole when it was closed longer ago than the retention. Knows no clock.
+retention by the server's clock; never earlier, and up to ``late_ms`` later, which AWS leaves open.
+A closed shard goes as a whole when it was closed longer ago than the retention. Knows no clock.
 """
 
 from __future__ import annotations

@@ -11,17 +11,18 @@
 
    - the arrival of the last record that a logged offset had come to in it (nothing behind a
      record arrives before it);
-   - the last moment at which an answer to the driver's GetRecords showed that nothing was left in
-     it; for a shard that was never read, the same of its parents, and the last moment at which a
-     listing showed a parent open: the shard was not there yet.
+   - the last moment at which an empty page with MillisBehindLatest 0 showed the driver that nothing
+     was left in it; for a shard that was never read, the same of its parents, and the last moment
+     at which a listing showed a parent open: the shard was not there yet.
 
    Planning knows of these moments; a new process, what they were when the last offset was logged;
-   a reader, what they were when the offset was logged that its batch begins at. They may say "may be" once ``now - K`` is at least the shortest retention since K, less ``SLACK_MS``:
-   offsets note such moments at least hourly (60 minutes), and arrival times and clocks are not
-   exact to ten minutes, with five for what is on its way. Down or late for less than that, nothing
-   can have come and gone unseen, and even "may be" is a false alarm. A query that began at a moment
-   has that for its first K. Where it began at the horizon K is not known at first:
-   ``START_GRACE_MS`` after its start it may say so, and of a shard that vanished at any time.
+   a reader, what they were when the offset was logged that its batch begins at. They may say "may
+   be" once ``now - K`` is at least the shortest retention since K, less ``SLACK_MS``: offsets note
+   such moments at least hourly (60 minutes), and arrival times and clocks are not exact to ten
+   minutes, with five for what is on its way. Down or late for less than that, nothing can have come
+   and gone unseen, and even "may be" is a false alarm. A query that began at a moment has that for
+   its first K. Where it began at the horizon K is not known at first: ``START_GRACE_MS`` after its
+   start it may say so, and of a shard that vanished at any time.
 
 Rows that fall out within ``START_GRACE_MS`` after a query was told to begin at the horizon, or at a
 moment older than that, need not be reported: nobody was promised them.

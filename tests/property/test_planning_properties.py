@@ -88,7 +88,5 @@ def test_available_now_reads_what_was_there_and_ends(
         for batch in range(batches_of_run, len(engine.ends)):
             for shard_range in engine.ranges(batch):
                 arrival = getattr(shard_range.end, "arrival_ms", 0)
-                if (
-                    engine.settings.fail_on_data_loss == was_strict
-                ):  # else a run with a later target
+                if engine.settings.fail_on_data_loss == was_strict:
                     assert arrival <= latest_ms, "a bound that arrived after the target"

@@ -78,6 +78,36 @@ def test_version_is_the_packages(capsys) -> None:
         ),
         (["policy", "--stream-arn", STREAM, "--kms-key-arn", "alias/x"], "no ARN of a KMS key"),
         (["policy", "--stream-arn", STREAM, "--role-name", "a b"], "no name of a role"),
+        (
+            [
+                "policy",
+                "--stream-arn",
+                "arn:aws-cn:kinesis:cn-north-1:222222222222:stream/clicks",
+                "--reader-arn",
+                READER,
+            ],
+            "no role can be assumed across",
+        ),
+        (
+            [
+                "policy",
+                "--stream-arn",
+                STREAM,
+                "--kms-key-arn",
+                "arn:aws-us-gov:kms:us-gov-west-1:222222222222:key/1234abcd",
+            ],
+            ":key/1234abcd in 'aws-us-gov'",
+        ),
+        (
+            [
+                "policy",
+                "--stream-arn",
+                STREAM,
+                "--kms-key-arn",
+                "arn:aws:kms:eu-west-1:222222222222:key/1234abcd",
+            ],
+            "once for each region",
+        ),
     ],
 )
 def test_wrong_usage_is_code_2_and_says_what_is_wrong(
@@ -135,7 +165,8 @@ def test_policies_of_the_same_account_are_the_permissions_alone(capsys) -> None:
     assert decrypt["Action"] == ["kms:Decrypt"]
     assert decrypt["Resource"] == [key]
 
-    cli.main(["policy", "--stream-arn", china, "--reader-arn", READER, "--role-name", "r"])
+    reader = READER.replace("arn:aws:", "arn:aws-cn:")
+    cli.main(["policy", "--stream-arn", china, "--reader-arn", reader, "--role-name", "r"])
     assert "arn:aws-cn:iam::222222222222:role/r" in capsys.readouterr().out
 
 

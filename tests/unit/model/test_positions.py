@@ -3,6 +3,7 @@ import pickle
 import pytest
 
 from kinesis_source.errors import OffsetError
+from kinesis_source.model.position_texts import position_from_json, position_to_json
 from kinesis_source.model.positions import (
     END,
     LOST,
@@ -13,8 +14,6 @@ from kinesis_source.model.positions import (
     ShardEnd,
     is_ahead,
     is_later,
-    position_from_json,
-    position_to_json,
     with_emptiness,
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scripted_api import ScriptedApi, page
 
-from kinesis_source.errors import StreamError, ThrottledError
+from kinesis_source.errors import AccessDeniedError, StreamError, ThrottledError
 from kinesis_source.model.positions import AfterRecord, AtTimestamp
 from kinesis_source.options.settings import StreamSettings
 from kinesis_source.plan.admission import Admission, Request
@@ -93,8 +93,8 @@ def test_a_shard_that_fails_waits_and_the_others_come(failure) -> None:
 
 
 def test_what_does_not_pass_by_itself_is_raised() -> None:
-    api = LateApi(a=[StreamError("STREAM_NOT_FOUND", "No such stream.", "Look.")])
-    with pytest.raises(StreamError, match="STREAM_NOT_FOUND"):
+    api = LateApi(a=[AccessDeniedError("ACCESS_DENIED", "You may not.", "Ask.")])
+    with pytest.raises(AccessDeniedError):
         admission(api).limit([request("s", "a")])
 
 

@@ -11,11 +11,17 @@ from scripted_api import ScriptedApi
 
 from kinesis_source.aws.api import StreamDescription
 from kinesis_source.errors import StreamError, ThrottledError
-from kinesis_source.model.positions import AfterRecord, OldestSince, ShardEnd, is_finished
+from kinesis_source.model.positions import (
+    AfterRecord,
+    FromRecord,
+    OldestSince,
+    ShardEnd,
+    is_finished,
+)
 from kinesis_source.model.shards import HASH_KEY_MAX, Shard
 from kinesis_source.options.settings import ReadSettings, StreamSettings
+from kinesis_source.plan.finding import Finding, Outcome
 from kinesis_source.plan.frontier import StreamFrontier
-from kinesis_source.plan.probe import Finding, Outcome
 
 STREAM = StreamSettings("s", "s")
 AT_5, AT_9 = AfterRecord("5", 50), AfterRecord("9", 90)
@@ -122,7 +128,8 @@ def test_the_end_of_a_shard_waits_for_its_first_record_where_the_start_is_none(
     start = OldestSince(10)
     taken = follow(frontier, start)
     assert frontier.bounds({"a": start}) == {"a": start}
-    frontier.settle(taken, Finding(Outcome.MORE, AT_9, has_looked=True))
+    first = FromRecord("7", 70)
+    frontier.settle(taken, Finding(Outcome.MORE, AT_9, first, has_looked=True))
     frontier.adopt({"a": start}, 1)
     assert frontier.bounds({"a": start}) == {"a": ShardEnd(90)}
 
@@ -199,17 +206,24 @@ def test_a_denied_shard_is_lost_only_when_listings_agree_more_than_once_and_for_
         assert frontier.take_losses([]) == {}
     runtime.now_s += 6
     frontier.listing.list_now()
+    frontier.facts.describe()
     assert list(map(is_finished, frontier.take_losses([]).values())) == [True]
 
 
-def test_a_refused_number_is_kept_so_that_repeats_are_cut(frontier, runtime) -> None:
+def test_a_refused_number_is_believed_when_the_stream_was_described_since(
+    frontier, runtime
+) -> None:
     taken = follow(frontier)
     for _ in range(4):
         taken.looking_since_s = runtime.now_s
         assert frontier.take_losses([]) == {}
-        frontier.settle(taken, Finding(Outcome.REFUSED, AT_5))
+        frontier.settle(taken, Finding(Outcome.REFUSED, AT_9, place=AT_5))
         runtime.now_s += 4
-    assert frontier.take_losses([]) == {"a": OldestSince(1_000, behind="5")}
+    assert frontier.take_losses([]) == {}, "it may be another stream by now"
+    frontier.facts.describe()
+    taken.looking_since_s = runtime.now_s
+    frontier.settle(taken, Finding(Outcome.REFUSED, AT_9, place=AT_5))
+    assert frontier.take_losses([]) == {"a": AT_5}
 
 
 def test_the_stream_is_described_again_each_hour_and_soon_after_a_contradiction(

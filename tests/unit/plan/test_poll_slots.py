@@ -104,6 +104,9 @@ class ManyShards:
             SimpleNamespace(number=number, is_slow=False, failures=0) for number in range(shards)
         ]
 
+    def forget_failures(self) -> None:
+        pass
+
     def take_due(self) -> list[SimpleNamespace]:
         due, self._due = self._due, []
         return due
@@ -111,8 +114,6 @@ class ManyShards:
     def look(self, shard: SimpleNamespace, *, shares_rate: bool) -> None:
         self.begun.append(shard.number)
         time.sleep(0.002)
-
-    def give_up(self, shard: SimpleNamespace) -> None:
         self.waiting -= 1
 
 

