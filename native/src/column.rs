@@ -20,7 +20,7 @@ const SCHEMA: &CStr = c"arrow_schema";
 const ARRAY: &CStr = c"arrow_array";
 
 /// Texts (str), data (bytes), arrival times (int, ms) or numbers (int or None).
-#[pyclass(frozen, module = "kinesis_source_native")]
+#[pyclass(frozen, sequence, module = "kinesis_source_native")]
 pub struct Column {
     pub array: ArrayData,
 }
