@@ -16,6 +16,8 @@ import functools
 import importlib
 import logging
 import os
+import platform
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -164,7 +166,8 @@ def _find(way: str, asked_by: str) -> NativeDecoder | None:
     if way == "native":
         raise OptionError(
             "OPTION_DECODER",
-            f"{asked_by} is 'native', but {missing} in the Python of process {os.getpid()}.",
+            f"{asked_by} is 'native', but {missing} for {sys.executable} on machine "
+            f"{platform.node()!r}.",
             "Install 'kinesis-source[native]' on the driver and on every executor, or leave the "
             "choice to the source with 'auto'.",
         )
