@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -12,7 +13,7 @@ from kinesis_source.native import NativeDecoder, find_decoder
 from tests.decoding import need_native
 from tests.fuzz.agreement import check_body, check_rows
 from tests.fuzz.fuzz_decoder import sound_body
-from tests.fuzz.odd_replies import PREFIXES, aggregate, payload, reply_body, spoil
+from tests.fuzz.odd_replies import MAGIC, PREFIXES, aggregate, payload, reply_body, spoil
 
 QUICK = settings(
     derandomize=True,
@@ -152,3 +153,97 @@ def test_an_events_payload_is_taken_with_the_number_where_it_goes_on(native):
     body = b'{"Records":[],"ContinuationSequenceNumber":"77","MillisBehindLatest":0}'
     assert native.decode_reply(body, b"").continuation == "77"
     assert native.decode_reply(b'{"Records":[]}', b"").continuation is None
+
+
+# Aggregates that no producer writes
+
+
+def varint(number: int) -> bytes:
+    shown = bytearray()
+    while number >= 128:
+        shown.append(number % 128 + 128)
+        number //= 128
+    return bytes([*shown, number])
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    if isinstance(value, int):
+        return varint(number * 8) + varint(value)
+    return varint(number * 8 + 2) + varint(len(value)) + value
+
+
+def user_record(*fields: bytes, index: int = 0) -> bytes:
+    return field(3, field(1, index) + b"".join(fields) + field(3, b"d"))
+
+
+KEY = field(1, b"key")
+GROUP = varint(9 * 8 + 3) + field(5, 1) + varint(9 * 8 + 4)
+TAG = field(4, field(1, b"name") + field(2, b"value"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        field(1, b"k" * 257) + user_record(),
+        field(1, "é".encode() * 257) + user_record(),
+        field(1, b"k" * 1_025) + user_record(),
+        field(1, b"\xff") + user_record(),
+        field(1, b"\xed\xa0\x80") + user_record(),
+        KEY + user_record(index=1),
+        KEY + user_record(index=2**32),
+        KEY + user_record(index=2**64),
+        user_record(),
+        KEY + field(2, b"1" * 40) + user_record(),
+        KEY + field(2, b"12a") + user_record(),
+        KEY + field(2, "٣".encode()) + user_record(),
+        KEY + user_record(field(2, 0)),
+        KEY + field(2, b"1") + user_record(field(2, 1)),
+        KEY + field(2, b"1") + user_record(field(2, 2**64)),
+        KEY + field(3, field(3, b"d")),
+        KEY + field(3, field(1, 0)),
+        KEY + user_record() + varint(2) + b"\x00",
+        KEY + user_record() + varint(9 * 8 + 4),
+        KEY + user_record() + varint(9 * 8 + 3),
+        KEY + user_record() + varint(9 * 8 + 6) + b"\x00",
+        KEY + user_record() + varint(9 * 8 + 5) + b"\x00",
+        KEY + user_record()[:-1],
+        KEY + varint(3 * 8 + 2 + 2**64) + varint(5) + b"\x08\x00\x1a\x01d" + field(3, b""),
+        KEY + user_record() + b"\x80" * 10 + b"\x00",
+    ],
+)
+def test_what_is_no_aggregate_stays_the_record_that_it_is(native, body):
+    assert _rows_of(native, body) == 1
+    assert _rows_of(native, body, is_whole=False) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        KEY + user_record() + user_record(),
+        user_record() + user_record() + KEY,
+        field(1, "é".encode() * 256) + user_record() * 2,
+        field(1, "\U0001f600".encode() * 256) + user_record() * 2,
+        KEY + field(2, b"1" * 39) + user_record(field(2, 0)) * 2,
+        KEY + field(2, b"") + user_record() * 2,
+        KEY + user_record(GROUP) + user_record(TAG) + GROUP,
+        KEY + user_record(varint(9 * 8 + 1) + b"8bytes!!", varint(9 * 8 + 5) + b"four") * 2,
+        KEY + user_record(field(3, b"earlier"), field(1, 0)) * 2,
+        KEY + field(200, b"unknown") + user_record() * 2,
+        KEY + b"\x9a\x00" + user_record()[1:] + user_record(),
+    ],
+)
+def test_what_the_format_allows_is_taken_apart(native, body):
+    assert _rows_of(native, body) == 2
+
+
+def test_an_aggregate_of_nothing_gives_no_row(native):
+    assert _rows_of(native, b"") == 0
+    assert _rows_of(native, KEY) == 0
+
+
+def _rows_of(native: NativeDecoder, body: bytes, *, is_whole: bool = True) -> int:
+    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    data = MAGIC + body + (digest if is_whole else digest[::-1])
+    return check_rows(
+        native, sound_body([data]), max_rows=10_000, max_bytes=1 << 24, deaggregate=True
+    )
