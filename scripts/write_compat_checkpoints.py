@@ -31,7 +31,10 @@ from tests.compat.compat_support import ShiftedClock, copy_checkpoint, write_jso
 def write_case(spark: SparkSession, make: Callable[[World], None], folder: Path) -> None:
     """Run one case and keep its checkpoint, its stream and what is still to come."""
     clock = ShiftedClock(LONG_AGO_S - time.time())
-    with Emulator(clock=clock) as aws, tempfile.TemporaryDirectory() as temporary:
+    with (
+        Emulator(clock=clock, signing_clock=time.time) as aws,
+        tempfile.TemporaryDirectory() as temporary,
+    ):
         checkpoint = Path(temporary) / "checkpoint"
         world = World(spark, aws, clock, checkpoint)
         make(world)

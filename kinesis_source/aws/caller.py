@@ -21,6 +21,7 @@ from kinesis_source.aws.connection import connect
 from kinesis_source.aws.credentials import Identity, is_aws_url
 from kinesis_source.aws.direct import Connection
 from kinesis_source.aws.failures import CallFacts, error_code, explain, quotable_cause
+from kinesis_source.aws.replies import SMALL_REPLY_BYTES, reply_limits
 from kinesis_source.aws.retry import (
     FIRST_CONTACT_MS,
     CallFailedError,
@@ -29,6 +30,7 @@ from kinesis_source.aws.retry import (
     RetryPolicy,
 )
 from kinesis_source.aws.shapes import description_of, named
+from kinesis_source.aws.signing import SigningClock
 from kinesis_source.errors import KinesisSourceError
 from kinesis_source.options.settings import ClientSettings, StreamSettings
 
@@ -76,6 +78,7 @@ class Caller:
         self._first_try_s: float | None = None
         self.last_stream: StreamSettings | None = None
         self.clock = ServerClock(self.policy.clock)
+        self.signing = SigningClock(self.clock)
         settings = self.settings
         self.identity = Identity(
             settings.identity,
@@ -100,6 +103,7 @@ class Caller:
         stream: StreamSettings | None = None,
         shard_id: str | None = None,
         mapped: MappedErrors = _NOTHING_MAPPED,
+        most_bytes: int = SMALL_REPLY_BYTES,
     ) -> _T:
         """Make a call, repeated as the policy says.
 
@@ -114,15 +118,28 @@ class Caller:
         shard_id : str or None
         mapped : dict
             AWS error code -> makes what is raised instead of an error of the source.
+        most_bytes : int
+            Of the reply's body.
         """
         if stream is not None:
             self.last_stream = stream
+        started_s = policy.clock()
         if self._first_try_s is None:
-            self._first_try_s = policy.clock()
+            self._first_try_s = started_s
+
+        def call_within_limits() -> _T:
+            left_s = started_s + policy.budget_ms / 1000 - policy.clock()
+            # The last try begins within the budget, and has the time that a short reply takes.
+            with reply_limits(max(left_s, self.settings.read_timeout_ms / 1000), most_bytes):
+                return call(connection)
+
         try:
             connection = self.connect()
             result = policy.run(
-                lambda: call(connection), self.identity.renew, lambda: self.has_answered
+                call_within_limits,
+                self.identity.renew,
+                has_answered=lambda: self.has_answered,
+                sign_anew=self.signing.is_another,
             )
         except CallFailedError as failed:
             cause = quotable_cause(failed.error)
@@ -183,5 +200,5 @@ class Caller:
             return connection
         with self.lock:
             if self.connection is None:
-                self.connection = connect(self.identity.session, self.settings, self.clock.observe)
+                self.connection = connect(self.identity.session, self.settings, self.signing)
             return self.connection

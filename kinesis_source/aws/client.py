@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from kinesis_source.aws.credentials import Identity
 from kinesis_source.aws.decode import decode_body, decode_iterator, page_from_reply
 from kinesis_source.aws.direct import Connection
 from kinesis_source.aws.failures import aws_text, error_code
+from kinesis_source.aws.replies import LIST_REPLY_BYTES, page_bytes
 from kinesis_source.aws.retry import IncompleteReplyError, RetryPolicy
 from kinesis_source.aws.shapes import (
     description_of,
@@ -38,7 +40,7 @@ from kinesis_source.aws.shapes import (
     named,
     shard_of,
 )
-from kinesis_source.aws.timestamps import from_epoch_ms
+from kinesis_source.aws.timestamps import from_epoch_ms, told_time_ms
 from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.model.positions import AtTimestamp, Position
 from kinesis_source.model.shards import Shard
@@ -47,12 +49,17 @@ from kinesis_source.options.settings import ClientSettings, StreamSettings
 
 __all__ = ["BotoStreamApi", "stream_api"]
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 # AWS's most for one page of ListShards.
 _SHARDS_PER_PAGE: Final = 1_000
 # A token lives 300 s; 20,000 shards take 20 pages.
 _LISTING_RESTARTS: Final = 3
+# A million shards: AWS's largest streams have some ten thousand.
+_MOST_PAGES: Final = 1_000
+# AWS's listings may hold an empty page before the last one; not many in a row.
+_FRUITLESS_PAGES: Final = 10
 # Clients kept in one process; each holds its settings, keys included.
 _CLIENTS_KEPT: Final = 32
 
@@ -159,8 +166,10 @@ class BotoStreamApi:
         raise ServiceError(
             "SERVICE_LISTING",
             f"The shards of stream {stream.key!r} in {self.settings.region} could not be listed: "
-            f"the token of the next page expired {_LISTING_RESTARTS} times.",
-            "Something slows the calls down to minutes: look at the network and at throttling.",
+            f"{_LISTING_RESTARTS} times the token of the next page expired, or the pages had no "
+            "end (the same token again, or no further shards).",
+            "Where the calls take minutes, look at the network and at throttling; where the pages "
+            "have no end, look for something else than Kinesis at that endpoint.",
         )
 
     def get_iterator(
@@ -180,11 +189,15 @@ class BotoStreamApi:
 
         try:
             return self._call(
-                "GetShardIterator", call, stream, shard_id, {"InvalidArgumentException": _refused}
+                "GetShardIterator",
+                call,
+                stream,
+                shard_id=shard_id,
+                mapped={"InvalidArgumentException": _refused},
             )
-        except PositionRefusedError:
+        except PositionRefusedError as refusal:
             if isinstance(position, AtTimestamp):
-                self.refute_now(position.epoch_ms)
+                self._caller.clock.refute(position.epoch_ms, told_time_ms(str(refusal)))
             raise
 
     def get_page(
@@ -215,7 +228,12 @@ class BotoStreamApi:
             )
 
         return self._call(
-            "GetRecords", call, stream, shard_id, {"ExpiredIteratorException": _expired}
+            "GetRecords",
+            call,
+            stream,
+            shard_id=shard_id,
+            mapped={"ExpiredIteratorException": _expired},
+            most_bytes=page_bytes(limit),
         )
 
     def now_ms(self) -> int:
@@ -236,9 +254,10 @@ class BotoStreamApi:
         if now_ms is None:
             raise ServiceError(
                 "SERVICE_CLOCK",
-                f"The replies of {self._caller.endpoint_text()} have no Date header, so AWS's time "
-                "is not known.",
-                "Look for a proxy that drops the header.",
+                f"No reply of {self._caller.endpoint_text()} had a Date header and AWS's request "
+                "id, so AWS's time is not known.",
+                "Look for a proxy that drops the headers Date and x-amzn-RequestId, or that "
+                "answers itself.",
             )
         return now_ms
 
@@ -255,21 +274,35 @@ class BotoStreamApi:
     def _list_all_pages(
         self, stream: StreamSettings, first: dict[str, Any]
     ) -> tuple[Shard, ...] | None:
-        """List all pages; None if the token expired on the way."""
-        shards: list[Shard] = []
+        """List all pages; None if a token expired on the way, or the pages have no end."""
+        shards: dict[str, Shard] = {}
+        tokens: set[str] = set()
+        fruitless = 0
         request = first
-        while True:
+        for _ in range(_MOST_PAGES):
             page = self._list_page(stream, request)
             if page is None:
                 return None
-            shards.extend(page[0])
-            if page[1] is None:
-                return tuple(shards)
+            known = len(shards)
+            shards.update((shard.shard_id, shard) for shard in page[0])
+            token = page[1]
+            if token is None:
+                return tuple(shards.values())
+            fruitless = fruitless + 1 if len(shards) == known else 0
+            if token in tokens or fruitless >= _FRUITLESS_PAGES:
+                break
+            tokens.add(token)
             # NextToken excludes StreamName (ListShards in the API model), not the ARN, which
             # access by resource policy needs.
-            request = {"NextToken": page[1], "MaxResults": _SHARDS_PER_PAGE}
+            request = {"NextToken": token, "MaxResults": _SHARDS_PER_PAGE}
             if stream.arn is not None:
                 request["StreamARN"] = stream.arn
+        _log.warning(
+            "The pages of ListShards of stream %r have no end: %d shards so far. Listing anew",
+            stream.key,
+            len(shards),
+        )
+        return None
 
     def _list_page(
         self, stream: StreamSettings, request: dict[str, Any]
@@ -290,19 +323,16 @@ class BotoStreamApi:
         mapped: MappedErrors = (
             {"InvalidArgumentException": _refused} if "ShardFilter" in request else {}
         )
-        return self._call("ListShards", call, stream, mapped=mapped)
+        return self._call("ListShards", call, stream, mapped=mapped, most_bytes=LIST_REPLY_BYTES)
 
     def _call(
         self,
         operation: str,
         call: Callable[[Connection], _T],
         stream: StreamSettings | None = None,
-        shard_id: str | None = None,
-        mapped: MappedErrors | None = None,
+        **facts: Any,
     ) -> _T:
-        return self._caller.call(
-            operation, call, self._policy, stream=stream, shard_id=shard_id, mapped=mapped or {}
-        )
+        return self._caller.call(operation, call, self._policy, stream=stream, **facts)
 
 
 def _iterator_of(reply: dict[str, Any]) -> str:

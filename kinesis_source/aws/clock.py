@@ -68,7 +68,7 @@ class ServerClock:
     def observe(self, headers: Mapping[str, str]) -> None:
         """Take note of a reply's headers, right after it came; strangers and bad dates are not."""
         received_s = self._clock()
-        date_ms = date_header_ms(_date_of(headers)) if is_from_aws(headers) else None
+        date_ms = self.time_of(headers)
         if date_ms is None:
             return
         offset_ms = date_ms - received_s * 1000
@@ -80,12 +80,25 @@ class ServerClock:
             else:
                 self._current = max(self._current, offset_ms)
 
-    def refute(self, moment_ms: int) -> bool:
+    def begin_with(self, headers: Mapping[str, str]) -> None:
+        """Forget what earlier replies told: AWS refused a signature made by it, with this reply."""
+        with self._lock:
+            self._current = self._previous = None
+        self.observe(headers)
+
+    @staticmethod
+    def time_of(headers: Mapping[str, str]) -> int | None:
+        """Return AWS's time in a reply's headers, ms since 1970; None if they do not tell it."""
+        return date_header_ms(_date_of(headers)) if is_from_aws(headers) else None
+
+    def refute(self, moment_ms: int, told_ms: int | None = None) -> bool:
         """Take note that AWS just refused a moment as lying in its future.
 
         Parameters
         ----------
         moment_ms : int
+        told_ms : int or None
+            AWS's time, where the refusal told it.
 
         Returns
         -------
@@ -98,7 +111,10 @@ class ServerClock:
             if now_ms is None or moment_ms > now_ms:
                 return False
             self._current = self._previous = None
-            if now_ms - moment_ms <= _NOW_MS:
+            if told_ms is not None and told_ms < moment_ms:
+                self._refuted_s = now_s
+                self._ceiling = told_ms - now_s * 1000
+            elif now_ms - moment_ms <= _NOW_MS:
                 is_first = now_s - self._refuted_s >= DISPROOF_S
                 margin_ms = _FIRST_MARGIN_MS if is_first else self._margin_ms * 2
                 self._margin_ms = min(margin_ms, _MOST_MARGIN_MS)

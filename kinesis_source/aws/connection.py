@@ -8,8 +8,8 @@ way of small calls :mod:`kinesis_source.aws.direct`'s.
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import platform
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import botocore
@@ -21,12 +21,16 @@ from kinesis_source.aws.decode import guard_body, on_before_parse
 from kinesis_source.aws.direct import Connection
 from kinesis_source.aws.failures import aws_text, quotable_cause
 from kinesis_source.aws.redaction import redact
+from kinesis_source.aws.replies import bound_replies
+from kinesis_source.aws.signing import SigningClock, sign_by
 from kinesis_source.aws.timestamps import keep_milliseconds, note_timestamps
 from kinesis_source.aws.user_settings import app_id_suffix, endpoint_choices, unusable
 from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.options.settings import ClientSettings
 
 __all__ = ["connect"]
+
+_log = logging.getLogger(__name__)
 
 # More than the threads that one process reads with: a connection that waits for a place in the pool
 # is thrown away and made anew by urllib3.
@@ -36,7 +40,7 @@ _CONNECTIONS: Final = 50
 def connect(
     session: botocore.session.Session,
     settings: ClientSettings,
-    on_headers: Callable[[Mapping[str, str]], None],
+    signing: SigningClock,
 ) -> Connection:
     """Make a connection; nothing is sent yet.
 
@@ -44,8 +48,8 @@ def connect(
     ----------
     session : botocore.session.Session
     settings : ClientSettings
-    on_headers : callable
-        Told the headers of each reply, refusals too.
+    signing : SigningClock
+        Gives the time of signatures; told the headers of each reply, refusals too.
 
     Raises
     ------
@@ -66,7 +70,7 @@ def connect(
         failure = _no_client(error, settings)
         cause = quotable_cause(error)
     else:
-        return _connection(client, session, on_headers)
+        return _connection(client, session, signing)
     raise failure from cause
 
 
@@ -82,22 +86,21 @@ def _no_client(error: Exception, settings: ClientSettings) -> KinesisSourceError
 
 
 def _connection(
-    client: Any,
-    session: botocore.session.Session,
-    on_headers: Callable[[Mapping[str, str]], None],
+    client: Any, session: botocore.session.Session, signing: SigningClock
 ) -> Connection:
     events = client.meta.events
     events.register("before-parse.kinesis", guard_body)
     events.register("before-parse.kinesis.GetRecords", on_before_parse)
     events.register("before-parameter-build.kinesis", note_timestamps)
     events.register("before-call.kinesis", keep_milliseconds)
-    events.register("after-call.kinesis", lambda parsed, **_: on_headers(_headers_of(parsed)))
-    return Connection(client, session.get_credentials(), on_headers)
-
-
-def _headers_of(parsed: dict[str, Any]) -> dict[str, str]:
-    headers: dict[str, str] = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return headers
+    sign_by(client, signing)
+    if not bound_replies(client):
+        _log.warning(
+            "botocore %s keeps its connections in another way: replies that are endless or too "
+            "large are not ended",
+            botocore.__version__,
+        )
+    return Connection(client, session.get_credentials(), signing)
 
 
 def _config(settings: ClientSettings, session: botocore.session.Session) -> Config:

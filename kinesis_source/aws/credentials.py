@@ -23,6 +23,7 @@ from botocore.config import Config
 
 from kinesis_source.aws.bounded import SOURCE_TIMEOUT_S, BoundedCall
 from kinesis_source.aws.chain import CredentialChain
+from kinesis_source.aws.clock import ServerClock
 from kinesis_source.aws.failures import (
     aws_text,
     credential_failure,
@@ -34,33 +35,19 @@ from kinesis_source.aws.keys import KeyCheck
 from kinesis_source.aws.provider import CredentialProvider
 from kinesis_source.aws.redaction import redact
 from kinesis_source.aws.renewal import Lease, RenewingCredentials
+from kinesis_source.aws.replies import bound_replies
 from kinesis_source.aws.retry import CallFailedError, IncompleteReplyError, RetryPolicy
+from kinesis_source.aws.signing import SigningClock, sign_by
 from kinesis_source.aws.timestamps import lifetime_s
 from kinesis_source.aws.user_settings import endpoint_choices, new_session, unusable
 from kinesis_source.errors import CredentialError
+from kinesis_source.options.aws_hosts import is_aws_host
 from kinesis_source.options.settings import IdentitySettings, RoleSettings
 
 __all__ = ["Identity", "build_session", "is_aws_url", "make_session_name"]
 
 # AWS's default for AssumeRole, and the most it allows for a role assumed by a role.
 _DURATION_S: Final = 3600
-# botocore 1.44.5, partitions.json: dnsSuffix and dualStackDnsSuffix of all partitions.
-_AWS_HOSTS: Final = (
-    ".amazonaws.com",
-    ".api.aws",
-    ".amazonaws.com.cn",
-    ".api.amazonwebservices.com.cn",
-    ".amazonaws.eu",
-    ".api.amazonwebservices.eu",
-    ".c2s.ic.gov",
-    ".api.aws.ic.gov",
-    ".sc2s.sgov.gov",
-    ".api.aws.scloud",
-    ".cloud.adc-e.uk",
-    ".api.cloud-aws.adc-e.uk",
-    ".csp.hci.ic.gov",
-    ".api.aws.hci.ic.gov",
-)
 _STS_TIMEOUT_S: Final = 10
 _WHO_TIMEOUT_S: Final = 2
 
@@ -148,6 +135,7 @@ class _Link:
         self._region = region
         self._lock = threading.RLock()
         self._sts: Any = None
+        self.signing = SigningClock(ServerClock())
         self._arn: str | None = None
 
     @cached_property
@@ -172,7 +160,7 @@ class _Link:
             **endpoint_choices(self._endpoint),
         )
         try:
-            return self.session.create_client(
+            client = self.session.create_client(
                 "sts", region_name=self._region, endpoint_url=self._endpoint, config=config, **keys
             )
         except CredentialError:
@@ -180,6 +168,10 @@ class _Link:
         # botocore raises ValueError for a URL it cannot read, and others for other settings.
         except (boto.BotoCoreError, ValueError, TypeError, AttributeError, OSError) as error:
             failure = self._no_sts(error)
+        else:
+            sign_by(client, self.signing)
+            bound_replies(client)
+            return client
         raise failure
 
     def _no_sts(self, error: Exception) -> CredentialError:
@@ -215,7 +207,10 @@ class _Link:
         try:
             if not self._is_aws and is_aws_url(client.meta.endpoint_url):
                 return None
-            arn = client.get_caller_identity().get("Arn")
+            reply = RetryPolicy(0).run(
+                client.get_caller_identity, lambda _: False, sign_anew=self.signing.is_another
+            )
+            arn = reply.get("Arn")
         finally:
             client.close()
         return arn if isinstance(arn, str) else None
@@ -291,7 +286,9 @@ def _assumed(
     def obtain(patient: bool) -> Lease:
         cause: Exception | None = None
         try:
-            return (policy if patient else quick).run(ask, base.credentials.renew)
+            return (policy if patient else quick).run(
+                ask, base.credentials.renew, sign_anew=base.signing.is_another
+            )
         except CallFailedError as failed:
             failure = _role_failure(failed, role, base)
             cause = quotable_cause(failed.error)
@@ -350,7 +347,7 @@ def is_aws_url(url: str | None) -> bool:
         host = urlsplit(url).hostname
     except ValueError:  # no URL at all: making the client says so
         return False
-    return host is not None and host.endswith(_AWS_HOSTS)
+    return host is not None and is_aws_host(host)
 
 
 def make_session_name() -> str:

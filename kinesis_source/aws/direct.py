@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -28,6 +27,7 @@ from botocore.parsers import create_parser
 from kinesis_source.aws.bodies import read_body
 from kinesis_source.aws.pattern import RequestPattern, is_signed_with, learn_pattern
 from kinesis_source.aws.renewal import FrozenKeys
+from kinesis_source.aws.signing import SigningClock
 from kinesis_source.aws.timestamps import with_wire_timestamp
 
 __all__ = ["Connection"]
@@ -48,16 +48,14 @@ class Connection:
     client : botocore client
     credentials : RenewingCredentials
         The client's own.
-    on_headers : callable
-        Told the headers of each reply, as soon as it came.
+    signing : SigningClock
+        The client's own; told the headers of each reply as soon as it came.
     """
 
-    def __init__(
-        self, client: Any, credentials: Any, on_headers: Callable[[Mapping[str, str]], None]
-    ) -> None:
+    def __init__(self, client: Any, credentials: Any, signing: SigningClock) -> None:
         self.client = client
         self._credentials = credentials
-        self._on_headers = on_headers
+        self._signing = signing
         # botocore's own: no public name leads to it. Without it each call goes through botocore.
         self._http: Any = getattr(getattr(client, "_endpoint", None), "http_session", None)
         self._is_direct = credentials is not None and callable(getattr(self._http, "send", None))
@@ -103,7 +101,7 @@ class Connection:
             return read(self._plain(operation, params))
         response = self._send(operation, params, pattern, keys)
         if response.status_code == 200:
-            self._on_headers(response.headers)
+            self._signing.observe(response.headers)
             body = read_body(response)
             value = decode(body)
             if value is not None:
@@ -143,9 +141,8 @@ class Connection:
         self, operation: str, params: dict[str, Any], pattern: RequestPattern, keys: FrozenKeys
     ) -> Any:
         body = _body(params)
-        date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         # A plain dict: botocore's own kind of headers costs 0.1 ms more, in urllib3.
-        headers = pattern.headers(body, keys, date)
+        headers = pattern.headers(body, keys, self._signing.amz_date())
         request = AWSPreparedRequest("POST", pattern.url, headers, body, stream_output=True)
         events = self.client.meta.events
         answers = events.emit(f"before-send.kinesis.{operation}", request=request)

@@ -23,6 +23,7 @@ from kinesis_source.aws.retry import (
     CallFailedError,
     IncompleteReplyError,
     Kind,
+    ReplyTooLargeError,
     is_unsendable,
 )
 from kinesis_source.errors import (
@@ -223,6 +224,14 @@ def _service_failure(failed: CallFailedError, facts: CallFacts, what: str) -> Ki
             f"{said}.",
             "Other readers share the 5 calls/s and 2 MiB/s of each shard: give them less to read, "
             "add shards, or raise retryBudget.",
+        )
+    if isinstance(failed.error, ReplyTooLargeError):
+        return ServiceError(
+            "SERVICE_REPLY_SIZE",
+            f"{facts.subject}: the replies were larger than Kinesis's ever are, and were not read "
+            f"to their end ({what}): {failed.error}.",
+            "Look for a proxy or something else than Kinesis at that endpoint; for an emulator "
+            "without AWS's limit of 10 MiB a page set a smaller maxRecordsPerFetch.",
         )
     if failed.kind is Kind.INCOMPLETE:
         return ServiceError(

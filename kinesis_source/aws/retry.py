@@ -27,6 +27,7 @@ __all__ = [
     "CallFailedError",
     "IncompleteReplyError",
     "Kind",
+    "ReplyTooLargeError",
     "RetryPolicy",
     "classify",
     "is_unsendable",
@@ -50,6 +51,7 @@ class Kind(Enum):
     EXPIRED = "expired credentials"
     REVOKED = "revoked session"
     UNKNOWN_KEY = "unknown access key"
+    SIGNATURE = "refused signature"
     WRONG_ENDPOINT = "wrong endpoint"
     FINAL = "final"
 
@@ -71,6 +73,20 @@ class IncompleteReplyError(Exception):
         self.missing = missing
         self.request_id = request_id
         self.content_type = content_type
+
+
+class ReplyTooLargeError(Exception):
+    """A reply that is larger than any that AWS gives to the call.
+
+    Parameters
+    ----------
+    most_bytes : int
+        What was read at most.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"the reply has over {most_bytes:,} bytes")
+        self.most_bytes = most_bytes
 
 
 class CallFailedError(Exception):
@@ -150,6 +166,17 @@ UNKNOWN_KEY_CODES: Final = frozenset(
         "UnrecognizedClientException",
     }
 )
+# Also what a wrong secret key gets: only another time is worth another try.
+_SIGNATURE_CODES: Final = frozenset(
+    {
+        "InvalidSignatureException",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+# AWS's, as replies tell it, and this machine's.
+_CLOCKS: Final = 2
 # "Revoke active sessions" in IAM denies sessions of before, explicitly; a new one is welcome.
 _DENIED_CODES: Final = frozenset({"AccessDenied", "AccessDeniedException"})
 _WRONG_SERVICE_CODES: Final = frozenset(
@@ -179,6 +206,7 @@ _LASTING_OS_ERRORS: Final = (
 )
 _INCOMPLETE_ERRORS: Final = (
     IncompleteReplyError,
+    ReplyTooLargeError,
     ResponseParserError,
     UnicodeDecodeError,
     binascii.Error,
@@ -225,7 +253,13 @@ def is_unsendable(error: Exception) -> bool:
     return isinstance(error.kwargs.get("error"), ValueError)
 
 
-def _classify_reply(error: boto.ClientError) -> Kind:
+def _cause(error: Exception) -> Exception:
+    """Return what botocore wrapped as a failure of HTTP, where it is this package's own."""
+    wrapped = error.kwargs.get("error") if isinstance(error, boto.HTTPClientError) else None
+    return wrapped if isinstance(wrapped, ReplyTooLargeError) else error
+
+
+def _classify_reply(error: boto.ClientError) -> Kind:  # noqa: PLR0911 - one return for each kind
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _THROTTLED_CODES or status == 429:
@@ -234,6 +268,8 @@ def _classify_reply(error: boto.ClientError) -> Kind:
         return Kind.TRANSIENT
     if code in _EXPIRED_CODES or code in UNKNOWN_KEY_CODES:
         return Kind.EXPIRED if code in _EXPIRED_CODES else Kind.UNKNOWN_KEY
+    if code in _SIGNATURE_CODES:
+        return Kind.SIGNATURE
     if code in _DENIED_CODES and "explicit deny" in _message(error):
         return Kind.REVOKED
     # botocore puts the bare status where the body names no error: AWS always names one.
@@ -258,7 +294,7 @@ def _is_passing(kind: Kind, *, has_answered: bool) -> bool:
     # What answered before may be hidden by a proxy's page for a while; what never did is wrong.
     if kind is Kind.WRONG_ENDPOINT:
         return has_answered
-    return kind is not Kind.FINAL and kind not in _OTHER_KEYS_HELP
+    return kind not in (Kind.FINAL, Kind.SIGNATURE, *_OTHER_KEYS_HELP)
 
 
 @dataclass(frozen=True)
@@ -295,6 +331,7 @@ class RetryPolicy:
         call: Callable[[], _T],
         renew: Callable[[float], bool],
         has_answered: Callable[[], bool] = lambda: True,
+        sign_anew: Callable[[], bool] = lambda: False,
     ) -> _T:
         """Make a call, and again where that can help.
 
@@ -306,6 +343,8 @@ class RetryPolicy:
             which the try began; says whether they are others now.
         has_answered : callable
             Whether the endpoint ever gave a sound answer.
+        sign_anew : callable
+            Told that AWS refused a signature; says whether the next one will be at another time.
 
         Raises
         ------
@@ -313,7 +352,7 @@ class RetryPolicy:
             The call failed for good. Errors of the source itself pass through.
         """
         started = self.clock()
-        attempts = expired = 0
+        attempts = expired = resigned = 0
         renewed = dict.fromkeys(_OTHER_KEYS_HELP, 0)
         while True:
             began = self.clock()
@@ -321,7 +360,7 @@ class RetryPolicy:
             try:
                 return call()
             except CALL_ERRORS as failure:
-                error = failure
+                error = _cause(failure)
             kind = classify(error)
             answered = has_answered()
             is_passing = _is_passing(kind, has_answered=answered)
@@ -329,6 +368,9 @@ class RetryPolicy:
                 renewed[kind] += 1
                 if renew(began):
                     continue
+            if kind is Kind.SIGNATURE and resigned < _CLOCKS and sign_anew():
+                resigned += 1
+                continue
             if kind is Kind.EXPIRED:
                 expired += 1
                 # The first time even unchanged credentials get another try: it costs one call, and

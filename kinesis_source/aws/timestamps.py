@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -17,12 +18,14 @@ __all__ = [
     "keep_milliseconds",
     "lifetime_s",
     "note_timestamps",
+    "told_time_ms",
     "with_wire_timestamp",
 ]
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _CONTEXT_KEY: Final = "kinesis_source_epoch_ms"
 _MILLISECOND: Final = datetime.timedelta(milliseconds=1)
+_TOLD: Final = re.compile(r"currentTimestampInMillis: (\d{13})\b", re.ASCII)
 
 
 def from_epoch_ms(epoch_ms: int) -> datetime.datetime:
@@ -36,6 +39,12 @@ def date_header_ms(header: str | None) -> int | None:
         return round(parsedate_to_datetime(header or "").timestamp() * 1000)
     except (TypeError, ValueError):
         return None
+
+
+def told_time_ms(refusal: str) -> int | None:
+    """Return Kinesis's time from the text that refuses a moment as future, if it tells it."""
+    found = _TOLD.search(refusal)
+    return int(found.group(1)) if found is not None else None
 
 
 def lifetime_s(expiry: datetime.datetime, date_header: str | None) -> float:

@@ -3,7 +3,7 @@
 Runs on driver and executors. The environment and the shared configuration of a machine say who the
 user is, how AWS is reached from there and what the organisation demands of endpoints: that is
 honoured. How often and how long something is tried, how fast it is asked, and how requests are
-written is promised by this source, whatever a machine is set to: that is not left to them. D-0012
+written is promised by this source, whatever a machine is set to: that is not left to them. D-0015
 has the reason for each; a test compares it with the variables of the botocore installed.
 """
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kinesis_source.model.positions import AfterRecord, FromRecord, Position, empty_at_ms
+from kinesis_source.model.positions import (
+    AfterRecord,
+    FromRecord,
+    Marker,
+    Position,
+    ShardEnd,
+    empty_at_ms,
+)
 
 __all__ = ["MARGIN_MS", "SHORTEST_RETENTION_MS", "Horizon"]
 
@@ -73,6 +80,22 @@ class Horizon:
         """Say whether it has: by AWS's own rule something may be gone."""
         age_ms = self._age_ms(position)
         return age_ms >= SHORTEST_RETENTION_MS and age_ms > self._retention_ms()
+
+    def is_unwatched(self, position: Position) -> bool:
+        """Say whether records may have come behind a position, and gone, while nobody looked.
+
+        So it is when the last moment at which nothing was there is older than the retention; but
+        not within minutes of the moment at which nothing was gone, such as a query's start.
+        """
+        if isinstance(position, Marker | ShardEnd):
+            return False
+        since_ms, now_ms = empty_at_ms(position), self._now_ms()
+        if since_ms is not None and now_ms - since_ms <= max(
+            SHORTEST_RETENTION_MS, self._retention_ms()
+        ):
+            return False
+        whole_ms = getattr(position, "whole_ms", None)
+        return whole_ms is None or now_ms - whole_ms > MARGIN_MS
 
     def _age_ms(self, position: Position | FromRecord) -> int:
         """Return how old at most what is behind a position can be; 0 where nothing tells."""

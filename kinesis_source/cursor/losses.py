@@ -71,7 +71,7 @@ class LossPolicy:
             With the loss's code, if the user wants queries to fail.
         """
         if self._fails:
-            raise DataLossError(loss.code, loss.problem, f"{loss.hint} {loss.go_on}")
+            raise DataLossError(loss.code, loss.problem, f"{loss.hint} {loss.go_on}".rstrip())
         with self._lock:
             self._count += 1
         logger.warning(

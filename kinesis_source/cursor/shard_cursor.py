@@ -12,14 +12,24 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 from kinesis_source.aws.api import NO_DATA, IteratorExpiredError, Page, StreamApi
-from kinesis_source.model.positions import AfterRecord, FromRecord, Position
+from kinesis_source.cursor.horizon import Horizon
+from kinesis_source.model.positions import TRIM_HORIZON, AfterRecord, FromRecord, Position
 from kinesis_source.options.settings import StreamSettings
 
-__all__ = ["ITERATOR_LIFE_S", "ShardCursor", "first_page", "records_between"]
+__all__ = [
+    "EMPTY_TRIES",
+    "ITERATOR_LIFE_S",
+    "SILENT_PAGES",
+    "ShardCursor",
+    "first_page",
+    "records_between",
+]
 
 ITERATOR_LIFE_S = 240.0
 """AWS: five minutes (GetShardIterator, API reference). Younger ones save a failing call."""
 EMPTY_TRIES = 3
+SILENT_PAGES = 5
+"""Empty pages behind a record that may be trimmed, before the oldest one is asked for."""
 
 
 class ShardCursor:
@@ -36,6 +46,10 @@ class ShardCursor:
         See StreamApi.get_page.
     monotonic : callable
         Seconds that never go back.
+    horizon : Horizon or None
+        Behind a record that may be trimmed, pages may be empty for ever (kinesis-consumer issue
+        125): then the cursor goes to the oldest record, and brings what lies before its place
+        again. None: it stays.
     """
 
     def __init__(
@@ -47,12 +61,15 @@ class ShardCursor:
         *,
         monotonic: Callable[[], float],
         data_prefix: bytes | None = NO_DATA,
+        horizon: Horizon | None = None,
     ) -> None:
         self._api = api
         self._stream = stream
         self._shard_id = shard_id
         self._data_prefix = data_prefix
         self._monotonic = monotonic
+        self._horizon = horizon
+        self._silent_pages = 0
         self._iterator: str | None = None
         self._iterator_since_s = 0.0
         self.position = position
@@ -64,6 +81,7 @@ class ShardCursor:
         """Go to a position; the next page takes an iterator there."""
         self.position = position
         self._iterator = None
+        self._silent_pages = 0
 
     @property
     def has_iterator(self) -> bool:
@@ -124,15 +142,22 @@ class ShardCursor:
             ):
                 self.position = last
         self._keep(page.next_iterator)
+        is_silent = not len(page) and page.millis_behind_latest > 0
+        self._silent_pages = self._silent_pages + 1 if is_silent else 0
+        if self._silent_pages >= SILENT_PAGES and self._is_trimmed():
+            self.seek(TRIM_HORIZON)
         return page
 
+    def _is_trimmed(self) -> bool:
+        return self._horizon is not None and self._horizon.is_record_old(self.position)
 
-def first_page(cursor: ShardCursor, limit: int) -> Page | None:
+
+def first_page(cursor: ShardCursor, limit: int, tries: int = EMPTY_TRIES) -> Page | None:
     """Return the first page with records, or the empty one that shows that there are none.
 
     Asks a few times where pages are empty and the tip is not reached; None: no answer.
     """
-    for _ in range(EMPTY_TRIES):
+    for _ in range(tries):
         page = cursor.next_page(limit)
         if len(page) or page.millis_behind_latest == 0:
             return page

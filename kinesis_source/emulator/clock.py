@@ -1,7 +1,9 @@
 """Time for the emulator: any callable that returns epoch seconds, and one that tests move by hand.
 
-Retention, iterator and token life, credential expiry, arrival times, strict limits and the `Date`
-header all read the same injected clock, so a test can age a stream by a day in no time.
+Retention, iterator and token life, credential expiry, arrival times, strict limits, the `Date`
+header and the check of signatures' times all read the same injected clock, so a test can age a
+stream by a day in no time. Clients that sign by this machine's clock, as boto3 does, are then
+refused as AWS would refuse them, unless the emulator gets ``signing_clock=time.time``.
 """
 
 import threading

@@ -142,10 +142,15 @@ class Iam:
         Epoch seconds; decides expiry.
     lenient : bool
         Take any 12-digit access key as the root user of that account, with any secret.
+    signing_clock : callable, optional
+        What the time of a signature is checked against; the clock, if not given.
     """
 
-    def __init__(self, clock: Clock, *, lenient: bool = False) -> None:
+    def __init__(
+        self, clock: Clock, *, lenient: bool = False, signing_clock: Clock | None = None
+    ) -> None:
         self.clock = clock
+        self.signing_clock = signing_clock or clock
         self.lenient = lenient
         self.credential_lifetime_s: float | None = None
         self._lock = threading.RLock()

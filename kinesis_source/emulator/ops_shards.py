@@ -7,7 +7,7 @@ from typing import Any
 from .context import Context
 from .errors import AwsError, invalid_argument, not_found, validation
 from .shards import MAX_HASH_KEY, Shard
-from .streams import HOUR_MS, Stream
+from .streams import HASH_KEY, HOUR_MS, Stream
 from .tokens import TOKEN_LIFE_S
 
 LIST_PAGE = 1000
@@ -130,7 +130,7 @@ def split_shard(call: Context) -> dict[str, Any]:
     """SplitShard: one shard becomes two at a hash key."""
     shard_id = call.shard_id = call.text("ShardToSplit")
     text = call.text("NewStartingHashKey")
-    if not text.isdecimal() or int(text) > MAX_HASH_KEY:
+    if not HASH_KEY.fullmatch(text) or int(text) > MAX_HASH_KEY:
         raise invalid_argument(f"NewStartingHashKey '{text}' is not in the range [0, 2^128-1].")
     stream = _reshardable(call)
     with stream.lock:

@@ -38,6 +38,10 @@ class Emulator:
         Where to listen; port 0 (default) picks a free one. Loopback unless told otherwise.
     clock : callable, default time.time
         Epoch seconds; see `ManualClock`.
+    signing_clock : callable, optional
+        Epoch seconds that the time of signatures is checked against, five minutes either way as AWS
+        does; the clock, if not given. ``time.time`` lets clients that sign by this machine's
+        clock, as boto3 does, call an emulator whose clock is moved by hand.
     strict_limits : bool or Limits, default False
         Enforce AWS's rates per shard and call.
     lenient_credentials : bool, default False
@@ -65,6 +69,7 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
         clock: Clock = time.time,
+        signing_clock: Clock | None = None,
         strict_limits: bool | Limits = False,
         lenient_credentials: bool = False,
         credential_lifetime_s: float | None = None,
@@ -77,7 +82,7 @@ class Emulator:
         self.calls = CallLog()
         self.faults = Faults(seed)
         self._store = Store(clock, delay_s=delay_s, shard_limit=shard_limit)
-        self._iam = Iam(clock, lenient=lenient_credentials)
+        self._iam = Iam(clock, lenient=lenient_credentials, signing_clock=signing_clock)
         self._iam.credential_lifetime_s = credential_lifetime_s
         self._limits = LimitKeeper(limits)
         self._service = Service(self._store, self._iam, self._limits, self.faults, self.calls)

@@ -20,6 +20,7 @@ from .faults import REFUSALS, Fault, Faults, Target
 from .iam import Credential, Iam
 from .limits import LimitKeeper
 from .ops_data import RecordsPage
+from .shapes import read_params
 from .sigv4 import Scope, SignedRequest, authenticate, read_scope
 from .store import Store
 from .wire import Response
@@ -126,6 +127,7 @@ class Service:
         caller = authenticate(self.iam, request, scope)
         if operation not in OPERATIONS:
             raise AwsError("UnknownOperationException", f"Unknown operation {operation}.")
+        params = read_params(params)
         return Context(
             operation, params, caller, scope.region, self.store, self.limits, port=request.port
         )
@@ -184,6 +186,10 @@ class Service:
             )
         except AwsError as refusal:
             error = sts.as_sts_error(refusal)
+            response = Response(error.status, wire.XML_TYPE, sts.render_error(error, request_id))
+        except Exception as bug:  # noqa: BLE001 - a broken request costs one reply, no connection
+            _log.exception("%s failed", action)
+            error = AwsError("InternalFailure", f"{type(bug).__name__}: {bug}", 500)
             response = Response(error.status, wire.XML_TYPE, sts.render_error(error, request_id))
         response = _after(response, faults)
         account_id = caller.identity.account_id if caller is not None else None

@@ -4,6 +4,7 @@ Made from the AWS documentation "Create a signed AWS API request". A secret or s
 into a message.
 """
 
+import datetime
 import hashlib
 import hmac
 import re
@@ -19,6 +20,11 @@ _FIELD = re.compile(r"(Credential|SignedHeaders|Signature)=([^,\s]+)")
 
 INVALID_TOKEN = "The security token included in the request is invalid."  # noqa: S105
 EXPIRED_TOKEN = "The security token included in the request is expired"  # noqa: S105
+SKEW_S = 300
+"""AWS takes a signature whose time is at most this far from its own clock."""
+
+_DATE_FORM = "%Y%m%dT%H%M%SZ"
+_DATE = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS "
     "Secret Access Key and signing method. Consult the service documentation for details."
@@ -83,11 +89,58 @@ def authenticate(iam: Iam, request: SignedRequest, scope: Scope) -> Credential:
     if credential.session_token is not None and token != credential.session_token:
         raise AwsError("UnrecognizedClientException", INVALID_TOKEN)
     lenient = iam.lenient and is_account_id(scope.access_key)
+    if not lenient:
+        _check_time(request.headers["x-amz-date"], scope, iam.signing_clock())
     if not lenient and not _signature_holds(credential.secret_key, request, scope):
         raise AwsError("InvalidSignatureException", _MISMATCH)
     if credential.expires_at_s is not None and iam.clock() >= credential.expires_at_s:
         raise AwsError("ExpiredTokenException", EXPIRED_TOKEN)
     return credential
+
+
+def _check_time(amz_date: str, scope: Scope, now_s: float) -> None:
+    """Refuse a signature of another time, in the words that AWS's services use."""
+    signed_s = _epoch_s(amz_date)
+    if signed_s is None:
+        raise AwsError(
+            "IncompleteSignatureException",
+            f"Date must be in ISO-8601 'basic format'. Got '{amz_date}'. "
+            "See http://en.wikipedia.org/wiki/ISO_8601",
+        )
+    now, minutes = int(now_s), SKEW_S // 60
+    if signed_s < now - SKEW_S:
+        raise AwsError(
+            "InvalidSignatureException",
+            f"Signature expired: {amz_date} is now earlier than {_basic(now - SKEW_S)} "
+            f"({_basic(now)} - {minutes} min.)",
+        )
+    if signed_s > now + SKEW_S:
+        raise AwsError(
+            "InvalidSignatureException",
+            f"Signature not yet current: {amz_date} is still later than {_basic(now + SKEW_S)} "
+            f"({_basic(now)} + {minutes} min.)",
+        )
+    if scope.date != amz_date[:8]:
+        raise AwsError(
+            "InvalidSignatureException",
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from "
+            f"HTTP: '{scope.date}' != '{amz_date[:8]}', from '{amz_date}'.",
+        )
+
+
+def _epoch_s(amz_date: str) -> int | None:
+    """Return a date of the basic format as epoch seconds; None if it is none."""
+    if not _DATE.fullmatch(amz_date):
+        return None
+    try:
+        moment = datetime.datetime.strptime(amz_date, _DATE_FORM)
+    except ValueError:  # a 99th day
+        return None
+    return int(moment.replace(tzinfo=datetime.timezone.utc).timestamp())
+
+
+def _basic(epoch_s: int) -> str:
+    return datetime.datetime.fromtimestamp(epoch_s, datetime.timezone.utc).strftime(_DATE_FORM)
 
 
 def _signature_holds(secret_key: str, request: SignedRequest, scope: Scope) -> bool:
@@ -112,7 +165,8 @@ def _signature_holds(secret_key: str, request: SignedRequest, scope: Scope) -> b
     )
     key = _signing_key(secret_key, scope.date, scope.region, scope.service)
     expected = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
-    return hmac.compare_digest(expected, scope.signature)
+    # As bytes: a text that is not ASCII is an error there, not a difference.
+    return hmac.compare_digest(expected.encode(), scope.signature.encode())
 
 
 @lru_cache(maxsize=256)

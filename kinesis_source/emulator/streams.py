@@ -21,7 +21,7 @@ from .shards import MAX_HASH_KEY, Record, Shard
 HOUR_MS = 3_600_000
 DEFAULT_RETENTION_HOURS = 24
 DEFAULT_MAX_RECORD_KIB = 1024
-_HASH_KEY = re.compile(r"0|[1-9]\d{0,38}", re.ASCII)
+HASH_KEY = re.compile(r"0|[1-9]\d{0,38}", re.ASCII)
 
 ArrivalHook = Callable[[str, str, int], int]
 """(stream name, shard id, clock in ms) -> the arrival time in ms that readers will see."""
@@ -40,7 +40,7 @@ class Put(NamedTuple):
         if self.explicit_hash_key is None:
             digest = md5(self.partition_key.encode(), usedforsecurity=False).digest()
             return int.from_bytes(digest, "big")
-        if not _HASH_KEY.fullmatch(self.explicit_hash_key) or (
+        if not HASH_KEY.fullmatch(self.explicit_hash_key) or (
             int(self.explicit_hash_key) > MAX_HASH_KEY
         ):
             raise invalid_argument(

@@ -28,6 +28,8 @@ _STS_CODES = {
     "ValidationException": ("ValidationError", 400),
 }
 
+_WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
+
 Form = dict[str, str]
 Result = dict[str, str | dict[str, str]]
 
@@ -143,7 +145,7 @@ def _check(pattern: re.Pattern[str], value: str, name: str, shown: str) -> None:
 
 def _duration(form: Form, *, default_s: int, most_s: int) -> int:
     text = form.get("DurationSeconds", str(default_s))
-    if not text.isdecimal():
+    if not _WHOLE.fullmatch(text):
         raise validation(f"DurationSeconds must be a whole number, got '{text}'.")
     value = int(text)
     if not 900 <= value <= most_s:

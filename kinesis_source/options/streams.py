@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from kinesis_source.errors import OptionError
+from kinesis_source.options.aws_hosts import region_of_kinesis_host
 from kinesis_source.options.settings import StreamSettings
 from kinesis_source.options.values import BadValueError, shown
 
@@ -28,11 +29,6 @@ _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _ARN = re.compile(r"arn:aws[a-z-]*:kinesis:([a-z0-9-]+):[0-9]{12}:stream/([a-zA-Z0-9_.-]{1,128})")
 # us-east-1, us-gov-west-1, us-isob-east-1, eusc-de-east-1
 _REGION = re.compile(r"[a-z]{2,5}(-[a-z]+){1,3}-[0-9]{1,2}")
-# Standard, FIPS, dual-stack, account-based, VPC and China hosts, after AWS's endpoint rules.
-_AWS_KINESIS_HOST = re.compile(
-    r"(?:.+\.)?(?:control-|data-)?kinesis(?:-fips)?\.([a-z0-9-]+)\.(?:vpce\.)?"
-    r"(?:amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)"
-)
 _ENVIRONMENT: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
@@ -189,5 +185,4 @@ def _region_of(arn: str) -> str:
 
 def _region_of_host(url: str | None) -> str | None:
     host = urlsplit(url).hostname if url else None
-    match = _AWS_KINESIS_HOST.fullmatch(host) if host else None
-    return match[1] if match else None
+    return region_of_kinesis_host(host) if host else None

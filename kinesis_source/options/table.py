@@ -321,14 +321,16 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "readTimeout",
         "Calls",
         Duration(100, 600_000),
-        "How long to wait for an answer on an open connection.",
+        "How long to wait for an answer on an open connection, and for each next part of it. The"
+        " whole answer must come with 16 KiB/s on average, and within `retryBudget`.",
         default="20s",
     ),
     Option(
         "retryBudget",
         "Calls",
         Duration(100, _DAY_MS),
-        "How long one call is repeated, all in all, before the query fails.",
+        "How long one call is repeated, all in all, before the query fails. The last try may take"
+        " up to `readTimeout` longer. A page of 10 MiB needs 1 Mbit/s to come within the default.",
         default="2m",
     ),
     Option(

@@ -15,6 +15,8 @@ from decimal import Decimal
 from typing import Any, Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from kinesis_source.options.aws_hosts import is_aws_host
+
 __all__ = [
     "BadValueError",
     "Boolean",
@@ -41,9 +43,7 @@ _UNITS_MS: Final[Mapping[str, int]] = {
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([a-zA-Z]*)")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 # Only these hosts are taken without a scheme: every other one could mean http as well as https.
-_AWS_HOST = re.compile(
-    r"[a-z0-9.-]+\.(amazonaws\.com(\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)"
-)
+_BARE_HOST = re.compile(r"[a-z0-9.-]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -258,7 +258,7 @@ def read_url(text: str) -> str:
         Not http or https, no host, a bad port, or user name, query or fragment in it. A URL with
         a password is not shown.
     """
-    if _AWS_HOST.fullmatch(text.lower()):
+    if _BARE_HOST.fullmatch(text.lower()) and is_aws_host(text):
         return f"https://{text.lower()}"
     hint = "Write it as 'https://host' or 'http://host:port'."
     parts = _split_url(text)

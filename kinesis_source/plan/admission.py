@@ -25,7 +25,13 @@ from kinesis_source.aws.api import (
     PositionRefusedError,
     StreamApi,
 )
-from kinesis_source.cursor.shard_cursor import ShardCursor, first_page
+from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS, Horizon
+from kinesis_source.cursor.shard_cursor import (
+    EMPTY_TRIES,
+    SILENT_PAGES,
+    ShardCursor,
+    first_page,
+)
 from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.model.positions import AfterRecord, AtTimestamp, Position, is_ahead
 from kinesis_source.options.settings import StreamSettings
@@ -61,6 +67,8 @@ class Request:
         Where the batch begins in it, and how far it could be read.
     first_ms : int or None
         Arrival of the first record behind a start that is no record itself, where it is known.
+    retention_ms : int
+        How long the stream keeps records.
     """
 
     stream: StreamSettings
@@ -68,6 +76,7 @@ class Request:
     start: Position
     bound: Position
     first_ms: int | None = None
+    retention_ms: int = SHORTEST_RETENTION_MS
 
     @property
     def key(self) -> tuple[str, str]:
@@ -296,6 +305,8 @@ class Admission:
             # A share so small is cut to the record, wherever its records came in one burst.
             min(self._page_records, int(LARGEST_PAGE_BYTES / mean_bytes)),
         )
+        horizon = Horizon(self._api.now_ms, lambda: request.retention_ms)
+        is_old = horizon.is_record_old(position)
         cursor = ShardCursor(
             self._api,
             request.stream,
@@ -303,9 +314,10 @@ class Admission:
             position,
             monotonic=self._runtime.monotonic,
             data_prefix=ALL_DATA,
+            horizon=horizon,
         )
         try:
-            page = first_page(cursor, limit)
+            page = first_page(cursor, limit, SILENT_PAGES + 2 if is_old else EMPTY_TRIES)
         except (PositionRefusedError, IteratorExpiredError):
             raise _NoAnswerError from None
         if page is None:

@@ -7,7 +7,7 @@ None is believed at its first word. Callers hold the frontier's lock; no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kinesis_source.model.positions import LOST, Position
 from kinesis_source.model.shards import Lineage
@@ -102,6 +102,20 @@ class LossClaims:
             for shard_id, shard in late.items()
             if self._beliefs.hear(("late", shard_id), listed_s, now_s)
         }
+
+    def are_strangers(
+        self, shard_ids: Collection[str], described_s: float, now_s: float
+    ) -> set[str]:
+        """Return those new shards without parents of which it is not known whose they are.
+
+        In one and the same stream each shard descends from those that it was started with: a new
+        root is one of another stream, unless a description since says that this is the same.
+        """
+        claims = {("stranger", shard_id) for shard_id in shard_ids}
+        self._beliefs.keep("stranger", claims)
+        for claim in claims:
+            self._beliefs.hear(claim, described_s, now_s)
+        return {claim[1] for claim in claims if self._beliefs.since_s(claim) > described_s}
 
     @property
     def are_any(self) -> bool:

@@ -37,6 +37,8 @@ class Finding:
         The first record behind a start that is no record, once one was seen.
     has_looked : bool
         Whether a page showed what is at the start, or that nothing is.
+    is_unwatched : bool
+        Whether records may have come behind the bound, and gone, before this look.
     is_exhausted : bool
         With a target: whether the last record that counts is known.
     density : Density or None
@@ -60,3 +62,4 @@ class Finding:
     interval_factor: float = 1.0
     error: KinesisSourceError | None = None
     place: Position = TRIM_HORIZON
+    is_unwatched: bool = False

@@ -31,7 +31,7 @@ SLOW_S = 2.0
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 4.0
 """Between two looks that fail: a page of 10 MiB blocks its shard for 5 s, longer is of no use."""
-LEAST_FAILURES = 8
+LEAST_FAILURES = 4
 """Fewer may be chance where other readers take the shard's calls."""
 
 
@@ -57,6 +57,7 @@ class FollowedShard:
     first: FromRecord | None = None
     has_looked: bool = False
     is_exhausted: bool = False
+    is_unwatched: bool = False
     is_unfinished: bool = False
     """Whether the last look left open if there is more."""
     density: Density | None = None
@@ -87,6 +88,14 @@ class FollowedShard:
         """
         return isinstance(self.start, AfterRecord) or self.first is not None
 
+    def is_awaited(self, now_s: float) -> bool:
+        """Say whether a batch waits for the next answer."""
+        if self.is_slow or self.failures:
+            return False
+        if self.looking_since_s is not None:
+            return now_s - self.looking_since_s < SLOW_S
+        return self.due_s <= now_s
+
     def leads_from(self, position: Position) -> bool:
         """Say whether what is known here is ahead of a position that a batch begins at."""
         if isinstance(position, AfterRecord):
@@ -102,10 +111,11 @@ class FollowedShard:
 
     def take(self, finding: Finding) -> bool:
         """Take in a finding; say whether it changed what is known."""
-        before = (self.bound, self.first, self.has_looked, self.is_exhausted)
+        before = self._known
         self.first = finding.first
         self.has_looked = finding.has_looked
         self.is_exhausted = finding.is_exhausted
+        self.is_unwatched |= finding.is_unwatched
         self.density = finding.density or self.density
         self.millis_behind_latest = finding.millis_behind_latest
         if isinstance(finding.bound, ShardEnd):
@@ -114,7 +124,11 @@ class FollowedShard:
             self.bound = finding.bound
         self.is_unfinished = finding.outcome in (Outcome.MORE, Outcome.UNANSWERED)
         self.is_in_future = finding.outcome is Outcome.IN_FUTURE
-        return before != (self.bound, self.first, self.has_looked, self.is_exhausted)
+        return before != self._known
+
+    @property
+    def _known(self) -> tuple[object, ...]:
+        return self.bound, self.first, self.has_looked, self.is_exhausted, self.is_unwatched
 
     def note_look(self, finding: Finding, now_s: float) -> None:
         """Note how the look went: slow and failing shards wait apart from the others."""

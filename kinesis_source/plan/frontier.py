@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS
@@ -21,7 +21,7 @@ from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.plan.claims import LossClaims
 from kinesis_source.plan.finding import Finding, Outcome
-from kinesis_source.plan.followed import SLOW_S, FollowedShard
+from kinesis_source.plan.followed import FollowedShard
 from kinesis_source.plan.late_shards import LateShard
 from kinesis_source.plan.probe import LARGEST_INTERVAL_S, ShardProbe
 from kinesis_source.plan.runtime import Runtime
@@ -245,20 +245,12 @@ class StreamFrontier:
         with self._lock:
             now_s = self._runtime.monotonic()
             return not any(
-                shard.answered_s < since_s and self._is_awaited(shard, now_s)
+                shard.answered_s < since_s and shard.is_awaited(now_s)
                 for shard in self._shards.values()
                 if shard.is_open
             )
 
-    @staticmethod
-    def _is_awaited(shard: FollowedShard, now_s: float) -> bool:
-        if shard.is_slow or shard.failures:
-            return False
-        if shard.looking_since_s is not None:
-            return now_s - shard.looking_since_s < SLOW_S
-        return shard.due_s <= now_s
-
-    def bounds(self, readable: Mapping[str, Position]) -> dict[str, Position]:
+    def bounds(self, readable: Iterable[str]) -> dict[str, Position]:
         """Return how far the followed shards go, as far as is known. No I/O."""
         with self._lock:
             return {
@@ -335,10 +327,32 @@ class StreamFrontier:
         return losses
 
     @property
+    def unwatched(self) -> set[str]:
+        """Shards behind whose start records may have come, and gone, before anybody looked."""
+        with self._lock:
+            return {shard_id for shard_id, shard in self._shards.items() if shard.is_unwatched}
+
+    def note_said(self, shard_ids: Iterable[str], again: Iterable[str]) -> None:
+        """Note that what may be gone of shards was said; follow some again, from a new position."""
+        with self._lock:
+            for shard_id in shard_ids:
+                self._shards[shard_id].is_unwatched = False
+            for shard_id in again:
+                del self._shards[shard_id]
+
+    @property
     def has_claims(self) -> bool:
         """Whether something is said to be gone, and neither believed nor contradicted yet."""
         with self._lock:
             return self._claims.are_any
+
+    def strangers(self, shard_ids: Collection[str]) -> set[str]:
+        """Return those new shards without parents that may be of another stream."""
+        if shard_ids:
+            self.facts.doubt_description()
+        with self._lock:
+            now_s = self._runtime.monotonic()
+            return self._claims.are_strangers(shard_ids, self.facts.described_s, now_s)
 
     def believed_late(self, late: Mapping[str, LateShard]) -> dict[str, LateShard]:
         """Return those late shards whose parents several listings agree not to show any more."""

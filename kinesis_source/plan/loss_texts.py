@@ -10,7 +10,7 @@ from kinesis_source.model.offsets import StreamPosition
 from kinesis_source.model.positions import TRIM_HORIZON, Position
 from kinesis_source.plan.late_shards import LateShard
 
-__all__ = ["begun_late", "created_anew", "vanished"]
+__all__ = ["begun_late", "created_anew", "gone_unwatched", "vanished"]
 
 NAMED_SHARDS = 10
 _HINT = "Read more often than the retention lasts, or lengthen it."
@@ -43,6 +43,23 @@ def vanished(stream_key: str, start: StreamPosition, resets: Mapping[str, Positi
         f"Stream {stream_key!r} knows these shards, the positions in them or the children of them "
         f"no more: {places}{more}. What was unread there may be gone: it is older than the "
         "retention.",
+        _HINT,
+    )
+
+
+def gone_unwatched(stream_key: str, starts: Mapping[str, Position], retention_ms: int) -> Loss:
+    """Say that records may have come, and gone, before anybody looked."""
+    places = "; ".join(
+        f"{shard_id!r} behind {name_position(starts[shard_id])}"
+        for shard_id in sorted(starts)[:NAMED_SHARDS]
+    )
+    left = len(starts) - NAMED_SHARDS
+    more = f" and {left} more" if left > 0 else ""
+    return Loss(
+        "DATA_LOSS_TRIMMED",
+        f"Stream {stream_key!r}: records may be gone that came into these shards and grew older "
+        f"than the retention of {retention_ms // 3_600_000} h before the query looked: "
+        f"{places}{more}.",
         _HINT,
     )
 

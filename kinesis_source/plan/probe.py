@@ -28,7 +28,6 @@ from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS, Horizon
 from kinesis_source.cursor.shard_cursor import ShardCursor, first_page, records_between
 from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.model.positions import (
-    TRIM_HORIZON,
     AfterRecord,
     AtTimestamp,
     FromRecord,
@@ -104,12 +103,13 @@ class ShardProbe:
         self._read_before = int(getattr(start, "behind", None) or -1)
         self._first: FromRecord | None = None
         self._has_looked = False
+        self._is_unwatched = False
         self._is_exhausted = False
         self._millis_behind_latest: int | None = None
         self._density: Density | None = None
         self._record_bytes = float(FIRST_RECORD_BYTES)
-        self._cursor = ShardCursor(api, stream, shard_id, start, monotonic=monotonic)
         self._horizon = Horizon(api.now_ms, retention_ms)
+        self._cursor = self._cursor_at(start)
         self._search_until_ms: int | None = None
         self._leap_first = False
         self._unanswered_in_row = 0
@@ -127,6 +127,7 @@ class ShardProbe:
         KinesisSourceError
             What does not pass by itself: access, credentials, a stream that is gone.
         """
+        self._is_unwatched = False
         if isinstance(self._bound, ShardEnd) or self._is_exhausted:
             return self._finding(Outcome.TIP)
         try:
@@ -159,6 +160,16 @@ class ShardProbe:
         )
         return self._finding(Outcome.LATER, error)
 
+    def _cursor_at(self, position: Position) -> ShardCursor:
+        return ShardCursor(
+            self._api,
+            self._stream,
+            self._shard_id,
+            position,
+            monotonic=self._monotonic,
+            horizon=self._horizon,
+        )
+
     def _finding(self, outcome: Outcome, error: KinesisSourceError | None = None) -> Finding:
         return Finding(
             outcome,
@@ -171,6 +182,7 @@ class ShardProbe:
             max(1.0, self._record_bytes / WALK_BYTES),
             error,
             self._place,
+            self._is_unwatched,
         )
 
     @property
@@ -195,9 +207,13 @@ class ShardProbe:
         found = len(page)
         if found:
             self._learn_size(page)
-        page = records_between(page, self._read_before, None)
+        # A cursor that went to the oldest record brings again what lies before the bound.
+        bound = self._bound
+        known = int(bound.sequence_number) if isinstance(bound, AfterRecord) else self._read_before
+        page = records_between(page, known, None)
+        if len(page) or page.millis_behind_latest == 0:
+            self._note_answer(page)
         refused = self._advance(page)
-        self._has_looked |= bool(len(page)) or page.millis_behind_latest == 0
         if refused:
             self._is_exhausted = True
             return Outcome.TIP
@@ -215,6 +231,15 @@ class ShardProbe:
         self._unanswered_in_row = 0
         self._look_ahead()
         return Outcome.MORE
+
+    def _note_answer(self, page: Page) -> None:
+        """Take an answer: this is what is behind the bound, or that nothing is.
+
+        Behind a record executors look themselves whether something is gone, if they come there.
+        """
+        self._has_looked = True
+        if not (len(page) and isinstance(self._bound, AfterRecord)):
+            self._is_unwatched = self._horizon.is_unwatched(self._bound)
 
     def _look_ahead(self) -> None:
         """Leap or search; one GetShardIterator a poll, so after a new one in the next poll."""
@@ -235,23 +260,16 @@ class ShardProbe:
         """Look elsewhere once in a while: behind a trimmed record pages may be empty for ever."""
         self._unanswered_in_row += 1
         if self._unanswered_in_row % LEAP_AFTER_UNANSWERED == 0:
-            if self._horizon.is_record_old(self._cursor.position):
-                self._walk_from_oldest()
-            else:
-                self._leap_first = self._leap()
+            self._leap_first = self._leap()
         return Outcome.UNANSWERED
-
-    def _walk_from_oldest(self) -> None:
-        """Go on at the oldest record that is left, without what lies before the bound."""
-        if isinstance(self._bound, AfterRecord):
-            self._read_before = int(self._bound.sequence_number)
-        self._cursor.seek(TRIM_HORIZON)
 
     def _note_empty(self, asked_ms: int) -> None:
         """Note once in a while that the shard held nothing behind the bound.
 
         Its last record may grow older than the retention without anything being lost.
         """
+        if self._horizon.is_unwatched(self._bound):
+            return  # what may be gone has to be said first
         if asked_ms - (empty_at_ms(self._bound) or 0) > NOTE_EVERY_MS:
             self._bound = with_emptiness(self._bound, asked_ms)
 
@@ -305,13 +323,7 @@ class ShardProbe:
 
     def _find_from(self, moment_ms: int) -> Found:
         """Take the first record at or after a moment as the bound, if it lies ahead of it."""
-        look = ShardCursor(
-            self._api,
-            self._stream,
-            self._shard_id,
-            AtTimestamp(moment_ms),
-            monotonic=self._monotonic,
-        )
+        look = self._cursor_at(AtTimestamp(moment_ms))
         try:
             page = first_page(look, 1)
         except (PositionRefusedError, IteratorExpiredError):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kinesis_source.aws.api import StreamApi
+from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS
 from kinesis_source.cursor.losses import LossPolicy
 from kinesis_source.model.offsets import StreamPosition
 from kinesis_source.model.positions import (
@@ -19,8 +20,10 @@ from kinesis_source.model.positions import (
     FromRecord,
     OldestSince,
     Position,
+    is_ahead,
     is_finished,
     is_same_place,
+    with_emptiness,
 )
 from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import InitialPosition, StreamSettings
@@ -28,7 +31,7 @@ from kinesis_source.plan.admission import Request
 from kinesis_source.plan.batch_rules import orphaned_shards, plan_end, readable_shards
 from kinesis_source.plan.frontier import StreamFrontier
 from kinesis_source.plan.late_shards import late_shards
-from kinesis_source.plan.loss_texts import begun_late, created_anew, vanished
+from kinesis_source.plan.loss_texts import begun_late, created_anew, gone_unwatched, vanished
 from kinesis_source.plan.start import resolve_start
 
 __all__ = ["StreamPlan", "StreamPlanner"]
@@ -49,6 +52,7 @@ class StreamPlan:
     firsts : mapping of shard id to FromRecord
     resets : mapping of shard id to Position
         After losses that were reported.
+    retention_ms : int
     """
 
     stream: StreamSettings
@@ -58,6 +62,7 @@ class StreamPlan:
     bounds: Mapping[str, Position] = field(default_factory=dict)
     firsts: Mapping[str, FromRecord] = field(default_factory=dict)
     resets: Mapping[str, Position] = field(default_factory=dict)
+    retention_ms: int = SHORTEST_RETENTION_MS
 
     def requests(self) -> list[Request]:
         """Return what the shards would like to bring into the batch."""
@@ -68,6 +73,7 @@ class StreamPlan:
                 position,
                 self.bounds.get(shard_id, position),
                 self.firsts[shard_id].arrival_ms if shard_id in self.firsts else None,
+                self.retention_ms,
             )
             for shard_id, position in self.readable.items()
         ]
@@ -156,6 +162,7 @@ class StreamPlanner:
         readable = self._readable(batch, start, lineage)
         self._judge_late(batch, start, lineage, readable)
         frontier.adopt(readable, start.created_ms)
+        self._report_unwatched(batch, readable, start.created_ms)
         return StreamPlan(
             self._stream,
             start,
@@ -164,6 +171,7 @@ class StreamPlanner:
             frontier.bounds(readable),
             frontier.firsts,
             batch.resets,
+            frontier.facts.description().retention_ms,
         )
 
     def metrics(self) -> dict[str, int]:
@@ -219,6 +227,13 @@ class StreamPlanner:
         readable: dict[str, Position],
     ) -> None:
         """Let shards wait that begin late, until that is believed and said."""
+        roots = [
+            shard_id
+            for shard_id in readable.keys() - start.shards.keys()
+            if shard_id in lineage and not lineage.shards[shard_id].parents
+        ]
+        for shard_id in self._frontier.strangers(roots):
+            del readable[shard_id]
         now_ms, retention_ms = self._api.now_ms(), self._frontier.facts.description().retention_ms
         late = late_shards(start.shards, lineage, readable, now_ms, retention_ms)
         late = {shard_id: late[shard_id] for shard_id in late.keys() - batch.said_late}
@@ -230,6 +245,28 @@ class StreamPlanner:
             self._losses.report(begun_late(self._stream.key, shards))
             batch.said_late.update(believed)
             self._frontier.believed_late({})
+
+    def _report_unwatched(
+        self, batch: _Batch, readable: dict[str, Position], created_ms: int
+    ) -> None:
+        """Say once where records may have come and gone before anybody looked."""
+        unwatched = {
+            shard_id: readable[shard_id]
+            for shard_id in self._frontier.unwatched
+            if shard_id in readable
+        }
+        if not unwatched:
+            return
+        retention_ms = self._frontier.facts.description().retention_ms
+        self._losses.report(gone_unwatched(self._stream.key, unwatched, retention_ms))
+        # From here on they are watched again. What was found behind one is the batch's part.
+        bounds, now_ms = self._frontier.bounds(unwatched), self._api.now_ms()
+        idle = [k for k, position in unwatched.items() if not is_ahead(bounds[k], position)]
+        self._frontier.note_said(unwatched, idle)
+        for shard_id in idle:
+            reset = with_emptiness(unwatched[shard_id], now_ms)
+            batch.resets[shard_id] = readable[shard_id] = reset
+        self._frontier.adopt(readable, created_ms)
 
     def _take_losses(self, batch: _Batch, start: StreamPosition, lineage: Lineage) -> None:
         """Take in what is believed to be gone, and say so once."""

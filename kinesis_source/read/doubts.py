@@ -18,7 +18,6 @@ class Doubt(Enum):
 
     DAMAGED = "a reply had no next iterator, and nothing proves that the shard ended"
     TRIMMED = "another record came than the one that must be there, or none"
-    SILENT = "empty pages where the record read last should come again"
     END_MISSING = "the tip shows, and the record that ends the range does not come"
     REFUSED = "AWS does not know the position"
     DENIED = "AWS does not know the shard"

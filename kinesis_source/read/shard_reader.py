@@ -36,8 +36,6 @@ logger = logging.getLogger("kinesis_source")
 
 DAMAGED_REPLIES = 5
 """Replies without next iterator, and without proof that the shard ended, in a row."""
-SILENT_PAGES = 10
-"""Empty pages behind a position as old as the retention, before the oldest record is asked for."""
 MISSING_S = 5.0
 """Empty pages at the tip for this long, where a record that exists must be ahead."""
 BELIEF_REPLIES = 3
@@ -91,6 +89,7 @@ class ShardReader:
         self._last = _number_before(shard_range)
         end = shard_range.end
         self._end = int(end.sequence_number) if isinstance(end, AfterRecord) else None
+        self._check = TrimCheck(api, stream, shard_range)
         self._cursor = ShardCursor(
             api,
             stream,
@@ -98,8 +97,8 @@ class ShardReader:
             shard_range.start,
             monotonic=monotonic,
             data_prefix=data_prefix,
+            horizon=self._check.horizon,
         )
-        self._check = TrimCheck(api, stream, shard_range)
         self._losses = LossPolicy(fails=settings.fail_on_data_loss)
         self._doubts = Doubts()
         self._hindrance = "pages without records"
@@ -255,14 +254,6 @@ class ShardReader:
     def _look_for_doubts(self, page: Page) -> None:
         if page.next_iterator is None:
             self._note_damage()
-        elif not len(page) and page.millis_behind_latest:
-            # Behind a trimmed record pages may be empty for ever: then the oldest record left is
-            # asked for, which is the one expected or one before it if nothing is gone.
-            self._doubts.note(Doubt.SILENT, self._monotonic())
-            if self._doubts.lasts(Doubt.SILENT, SILENT_PAGES, 0, self._monotonic()):
-                self._doubts.clear()
-                if self._check.may_be_trimmed(self._cursor.position):
-                    self._cursor.seek(TRIM_HORIZON)
         elif len(page):
             self._doubts.clear()
 

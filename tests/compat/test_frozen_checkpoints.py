@@ -36,7 +36,7 @@ def old_aws(folder: Path) -> Iterator[Emulator]:
     """The stream as it was, an hour later."""
     snapshot = json.loads((folder / "stream.json").read_text())
     clock = ShiftedClock(snapshot["taken_ms"] / 1000 + AWAY_S - time.time())
-    with Emulator(clock=clock) as aws:
+    with Emulator(clock=clock, signing_clock=time.time) as aws:
         aws.account().load_stream(snapshot)
         yield aws
 

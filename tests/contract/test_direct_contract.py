@@ -15,10 +15,12 @@ from botocore import exceptions as boto
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest, AWSResponse
 
+from kinesis_source.aws.clock import ServerClock
 from kinesis_source.aws.connection import connect
 from kinesis_source.aws.direct import Connection
 from kinesis_source.aws.pattern import learn_pattern
 from kinesis_source.aws.renewal import FrozenKeys, Lease, RenewingCredentials
+from kinesis_source.aws.signing import SigningClock
 from kinesis_source.aws.timestamps import from_epoch_ms
 from kinesis_source.options.settings import ClientSettings
 from tests.contract.canned_replies import Raw, answer_with
@@ -40,7 +42,7 @@ def new_connection(keys: FrozenKeys, url: str | None = None) -> Connection:
 
     session = botocore.session.Session()
     session.register_component("credential_provider", Resolver())
-    return connect(session, ClientSettings("us-east-1", url), lambda _: None)
+    return connect(session, ClientSettings("us-east-1", url), SigningClock(ServerClock()))
 
 
 def ask(connection: Connection, operation: str, params: dict) -> dict:

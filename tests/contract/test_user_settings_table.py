@@ -12,7 +12,7 @@ from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from kinesis_source.aws.user_settings import FIXED, HONOURED
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "decisions" / "0012-settings-of-the-machine.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "decisions" / "0015-settings-of-the-machine.md").read_text("utf-8")
 
 
 def table(heading: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from kinesis_source.emulator import Emulator
 from kinesis_source.read import pacing
-from tests.fault.support import Query, query_options
+from tests.fault.support import Query, ShiftedClock, query_options
 
 HERE = Path(__file__).parent
 
@@ -23,8 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def aws() -> Iterator[Emulator]:
-    with Emulator() as emulator:
+def clock() -> ShiftedClock:
+    return ShiftedClock()
+
+
+@pytest.fixture
+def aws(clock: ShiftedClock) -> Iterator[Emulator]:
+    with Emulator(clock=clock, signing_clock=time.time) as emulator:
         yield emulator
 
 

@@ -23,9 +23,12 @@ from kinesis_source.records.schema import spark_schema
 from kinesis_source.spark.stream import KinesisStreamReader
 
 __all__ = [
+    "HOUR_S",
     "Query",
+    "ShiftedClock",
     "assert_exactly_once",
     "fill",
+    "losses",
     "query_options",
     "refused_calls",
     "within",
@@ -33,8 +36,19 @@ __all__ = [
 ]
 
 REGION = "us-east-1"
+HOUR_S = 3_600
 Row = tuple[str, str]
 T = TypeVar("T")
+
+
+class ShiftedClock:
+    """The machine's clock, some hours ahead."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
 
 
 def query_options(aws: Emulator, stream: str = "events", **options: str) -> dict[str, str]:
@@ -217,6 +231,12 @@ def _assert_parents_first(query: Query, stream: StreamHandle) -> None:
         for parent in (shard.get("ParentShardId"), shard.get("AdjacentParentShardId")):
             if parent in batches_of and shard["ShardId"] in batches_of:
                 assert max(batches_of[parent]) < min(batches_of[shard["ShardId"]])
+
+
+def losses(caplog: Any) -> list[str]:
+    """Return the losses that were logged."""
+    texts = [record.getMessage() for record in caplog.records]
+    return [text for text in texts if "DATA_LOSS" in text]
 
 
 def refused_calls(aws: Emulator, operation: str) -> tuple[int, int]:

@@ -48,7 +48,9 @@ def test_hours_between_the_clocks_change_nothing(aws, clock, start_query, hours,
     fill(stream, 50, prefix="later")
     query.restart()
     query.run(350)
-    assert all(call.error is None for call in aws.call_log())
+    # Each client signs by this machine's clock until AWS has told its own, to each thread at first.
+    assert {call.error for call in aws.call_log()} <= {None, "InvalidSignatureException"}
+    assert sum(call.error is not None for call in aws.call_log()) <= 8
     assert_exactly_once(query, stream)
 
 

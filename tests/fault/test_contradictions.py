@@ -8,7 +8,7 @@ import time
 import pytest
 
 from kinesis_source.errors import DataLossError, ServiceError, StreamError
-from tests.fault.support import assert_exactly_once, fill
+from tests.fault.support import assert_exactly_once, fill, losses
 
 FIRST = "shardId-000000000000"
 DENIAL = {"code": "ResourceNotFoundException", "status": 400, "shard_id": FIRST}
@@ -25,11 +25,6 @@ def read_on(query, seconds: float = 40) -> None:
     deadline_s = time.monotonic() + seconds
     while time.monotonic() < deadline_s:
         query.read(query.plan())
-
-
-def losses(caplog) -> list[str]:
-    texts = [record.getMessage() for record in caplog.records]
-    return [text for text in texts if "DATA_LOSS" in text]
 
 
 @pytest.mark.parametrize("fails", ["true", "false"])

@@ -5,55 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from kinesis_source.emulator import Emulator
 from kinesis_source.errors import DataLossError, OffsetError
-from tests.fault.support import Query, fill, query_options, written
-
-HOUR_S = 3_600
+from tests.fault.support import HOUR_S, ShiftedClock, fill, written
 
 
-class ShiftedClock:
-    """The machine's clock, some hours ahead."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead_s
-
-
-@pytest.fixture
-def clock() -> ShiftedClock:
-    return ShiftedClock()
-
-
-@pytest.fixture
-def aws(clock: ShiftedClock) -> Iterator[Emulator]:
-    with Emulator(clock=clock) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def queries(aws: Emulator) -> Iterator:
-    made: list[Query] = []
-
-    def make(**options: str) -> Query:
-        made.append(Query(query_options(aws, **options)))
-        return made[-1]
-
-    yield make
-    for query in made:
-        query.close()
-
-
-def test_records_trimmed_while_the_query_was_down_are_reported(aws, clock, queries) -> None:
+def test_records_trimmed_while_the_query_was_down_are_reported(aws, clock, start_query) -> None:
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     last = written(stream)[-1][1]
     fill(stream, 5, prefix="lost")
@@ -70,11 +32,11 @@ def test_records_trimmed_while_the_query_was_down_are_reported(aws, clock, queri
 
 
 def test_with_fail_on_data_loss_off_only_what_is_gone_is_skipped(
-    aws, clock, queries, caplog
+    aws, clock, start_query, caplog
 ) -> None:
     stream = aws.account().create_stream("events", shards=2)
     fill(stream, 10)
-    query = queries(failOnDataLoss="false")
+    query = start_query(failOnDataLoss="false")
     query.run(10)
     read_before = set(query.rows)
     fill(stream, 5, prefix="lost")
@@ -88,11 +50,11 @@ def test_with_fail_on_data_loss_off_only_what_is_gone_is_skipped(
     assert any("[DATA_LOSS_TRIMMED]" in record.getMessage() for record in caplog.records)
 
 
-def test_an_idle_shard_may_grow_older_than_the_retention(aws, clock, queries, caplog) -> None:
+def test_an_idle_shard_may_grow_older_than_the_retention(aws, clock, start_query, caplog) -> None:
     """Its last record is trimmed, but nothing behind it was ever lost: the offset knows."""
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     noted = len(query.offsets)
     for _ in range(5):
@@ -109,11 +71,11 @@ def test_an_idle_shard_may_grow_older_than_the_retention(aws, clock, queries, ca
 
 
 def test_a_position_as_old_as_the_retention_whose_record_is_still_there_is_no_loss(
-    aws, clock, queries
+    aws, clock, start_query
 ) -> None:
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     fill(stream, 5, prefix="old")
     clock.ahead_s += 23.95 * HOUR_S
@@ -131,10 +93,10 @@ def _reshard_and_outlive(stream, clock: ShiftedClock) -> list[str]:
     return children
 
 
-def test_a_shard_that_vanished_is_reported(aws, clock, queries) -> None:
+def test_a_shard_that_vanished_is_reported(aws, clock, start_query) -> None:
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     last = written(stream)[-1][1]
     fill(stream, 5, prefix="lost")
@@ -147,10 +109,10 @@ def test_a_shard_that_vanished_is_reported(aws, clock, queries) -> None:
     assert last in str(caught.value)
 
 
-def test_after_a_vanished_shard_the_children_are_read(aws, clock, queries, caplog) -> None:
+def test_after_a_vanished_shard_the_children_are_read(aws, clock, start_query, caplog) -> None:
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries(failOnDataLoss="false")
+    query = start_query(failOnDataLoss="false")
     query.run(10)
     fill(stream, 5, prefix="lost")
     children = _reshard_and_outlive(stream, clock)
@@ -164,10 +126,10 @@ def test_after_a_vanished_shard_the_children_are_read(aws, clock, queries, caplo
 
 
 @pytest.mark.parametrize("while_running", [True, False])
-def test_a_stream_that_was_created_anew_is_reported(aws, queries, while_running) -> None:
+def test_a_stream_that_was_created_anew_is_reported(aws, start_query, while_running) -> None:
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     stream.delete()
     time.sleep(0.002)  # creation times have milliseconds
@@ -180,10 +142,10 @@ def test_a_stream_that_was_created_anew_is_reported(aws, queries, while_running)
 
 
 @pytest.mark.parametrize("while_running", [True, False])
-def test_with_fail_on_data_loss_off_the_new_stream_is_read(aws, queries, while_running) -> None:
+def test_with_fail_on_data_loss_off_the_new_stream_is_read(aws, start_query, while_running) -> None:
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries(failOnDataLoss="false")
+    query = start_query(failOnDataLoss="false")
     query.run(10)
     stream.delete()
     time.sleep(0.002)
@@ -195,32 +157,32 @@ def test_with_fail_on_data_loss_off_the_new_stream_is_read(aws, queries, while_r
     assert sorted(query.rows[10:]) == sorted(written(anew))
 
 
-def test_a_checkpoint_of_another_stream_is_refused(aws, queries) -> None:
+def test_a_checkpoint_of_another_stream_is_refused(aws, start_query) -> None:
     for name in ("events", "others"):
         fill(aws.account().create_stream(name, shards=1), 3)
-    query = queries()
+    query = start_query()
     query.run(3)
-    other = queries(streamName="others")
+    other = start_query(streamName="others")
     other._end = json.loads(query.offsets[-1])
     with pytest.raises(OffsetError, match=r"\[OFFSET_OTHER_STREAM\].*'events'.*'others'"):
         other.plan()
 
 
-def test_a_checkpoint_of_another_region_is_refused(aws, queries) -> None:
+def test_a_checkpoint_of_another_region_is_refused(aws, start_query) -> None:
     fill(aws.account().create_stream("events", shards=1), 3)
     time.sleep(0.002)
     aws.account().create_stream("events", shards=1, region="eu-west-1")
-    query = queries()
+    query = start_query()
     query.run(3)
-    other = queries(region="eu-west-1")
+    other = start_query(region="eu-west-1")
     other._end = json.loads(query.offsets[-1])
     with pytest.raises(DataLossError, match=r"another region or account"):
         other.plan()
 
 
-def test_a_checkpoint_of_a_later_release_is_refused(aws, queries) -> None:
+def test_a_checkpoint_of_a_later_release_is_refused(aws, start_query) -> None:
     fill(aws.account().create_stream("events", shards=1), 3)
-    query = queries()
+    query = start_query()
     query.run(3)
     query._end["v"] = 3
     with pytest.raises(OffsetError, match=r"\[OFFSET_NEWER_VERSION\].*version"):

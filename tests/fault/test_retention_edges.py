@@ -3,52 +3,15 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
 
 import pytest
 
 from kinesis_source.emulator import Emulator
 from kinesis_source.errors import DataLossError
-from tests.fault.support import Query, fill, query_options, written
+from tests.fault.support import HOUR_S, Query, fill, losses, written
 from tests.spark.support import kinesis_client
 
-HOUR_S = 3_600
 FIRST = "shardId-000000000000"
-
-
-class ShiftedClock:
-    """The machine's clock, some hours ahead."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead_s
-
-
-@pytest.fixture
-def clock() -> ShiftedClock:
-    return ShiftedClock()
-
-
-@pytest.fixture
-def aws(clock: ShiftedClock) -> Iterator[Emulator]:
-    with Emulator(clock=clock) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def queries(aws: Emulator) -> Iterator:
-    made: list[Query] = []
-
-    def make(**options: str) -> Query:
-        made.append(Query(query_options(aws, **options)))
-        return made[-1]
-
-    yield make
-    for query in made:
-        query.close()
 
 
 def set_retention(aws: Emulator, hours: int) -> None:
@@ -63,11 +26,6 @@ def iterators(aws: Emulator) -> int:
     return len(aws.call_log("GetShardIterator"))
 
 
-def losses(caplog) -> list[str]:
-    texts = [record.getMessage() for record in caplog.records]
-    return [text for text in texts if "DATA_LOSS" in text]
-
-
 def step(query: Query) -> None:
     query.read(query.plan())
 
@@ -77,12 +35,12 @@ def step(query: Query) -> None:
     [(600_000, {}), (100, {"maxRecordsPerFetch": "1"})],
     ids=["large records", "one record a page"],
 )
-def test_a_read_that_begins_at_the_horizon_gets_on(aws, clock, queries, size, options) -> None:
+def test_a_read_that_begins_at_the_horizon_gets_on(aws, clock, start_query, size, options) -> None:
     """Each page holds one record, and each record is nearly as old as the retention."""
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 8, size=size)
     clock.ahead_s += 23 * HOUR_S + 55 * 60
-    query = queries(**options)
+    query = start_query(**options)
     partitions = []
     while not partitions:
         partitions = query.plan()
@@ -96,12 +54,12 @@ def test_a_read_that_begins_at_the_horizon_gets_on(aws, clock, queries, size, op
 
 
 def test_children_that_came_and_went_while_the_query_was_down_are_reported(
-    aws, clock, queries
+    aws, clock, start_query
 ) -> None:
     """The checkpoint holds their parent as finished, and nothing of them."""
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     aws.faults.add("hide_shard", shard_id="shardId-000000000001")
     aws.faults.add("hide_shard", shard_id="shardId-000000000002")
@@ -122,12 +80,12 @@ def test_children_that_came_and_went_while_the_query_was_down_are_reported(
 
 
 def test_a_shard_that_expired_unread_beside_its_living_sibling_is_reported(
-    aws, clock, queries
+    aws, clock, start_query
 ) -> None:
     """P became A and B, A became A1 and A2. A is gone from the listings, B is not."""
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     aws.faults.add("hide_shard", shard_id="shardId-000000000001")
     aws.faults.add("hide_shard", shard_id="shardId-000000000002")
@@ -146,11 +104,11 @@ def test_a_shard_that_expired_unread_beside_its_living_sibling_is_reported(
 
 
 def test_after_that_what_is_left_is_read_once_if_the_user_says_so(
-    aws, clock, queries, caplog
+    aws, clock, start_query, caplog
 ) -> None:
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries(failOnDataLoss="false")
+    query = start_query(failOnDataLoss="false")
     query.run(10)
     aws.faults.add("hide_shard", shard_id="shardId-000000000001")
     aws.faults.add("hide_shard", shard_id="shardId-000000000002")
@@ -169,13 +127,13 @@ def test_after_that_what_is_left_is_read_once_if_the_user_says_so(
     assert any(first in text for text in losses(caplog))
 
 
-def test_what_is_trimmed_between_planning_and_reading_is_reported(aws, clock, queries) -> None:
+def test_what_is_trimmed_between_planning_and_reading_is_reported(aws, clock, start_query) -> None:
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 20, prefix="old")
     clock.ahead_s += 12 * 60
     fill(stream, 10, prefix="younger")
     clock.ahead_s += 23 * HOUR_S + 40 * 60
-    query = queries()
+    query = start_query()
     partitions = []
     while not partitions:
         partitions = query.plan()
@@ -191,12 +149,12 @@ def test_what_is_trimmed_between_planning_and_reading_is_reported(aws, clock, qu
 
 @pytest.mark.parametrize("down_h", [17, 20, 22.9])
 def test_a_quiet_shard_lost_nothing_while_the_query_was_down(
-    aws, clock, queries, caplog, down_h
+    aws, clock, start_query, caplog, down_h
 ) -> None:
     """It was seen empty an hour before that at the most, and nothing came since."""
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     for _ in range(30):  # a day and more, until its last record is gone
         clock.ahead_s += HOUR_S
@@ -210,13 +168,13 @@ def test_a_quiet_shard_lost_nothing_while_the_query_was_down(
 
 
 def test_a_retention_that_is_lowered_while_the_query_runs_is_heard_of(
-    aws, clock, queries, caplog
+    aws, clock, start_query, caplog
 ) -> None:
     """A quiet shard notes hourly, whatever the retention was when the query began."""
     stream = aws.account().create_stream("events", shards=1)
     set_retention(aws, 168)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     for hour in range(30):
         clock.ahead_s += HOUR_S
@@ -229,12 +187,12 @@ def test_a_retention_that_is_lowered_while_the_query_runs_is_heard_of(
     assert not losses(caplog)
 
 
-def test_what_a_lowered_retention_took_is_reported(aws, clock, queries) -> None:
+def test_what_a_lowered_retention_took_is_reported(aws, clock, start_query) -> None:
     """Even though the driver heard of the retention before it was lowered."""
     stream = aws.account().create_stream("events", shards=1)
     set_retention(aws, 168)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     fill(stream, 5, prefix="lost")
     clock.ahead_s += 30 * HOUR_S
@@ -247,11 +205,11 @@ def test_what_a_lowered_retention_took_is_reported(aws, clock, queries) -> None:
         query.read(partitions)
 
 
-def test_where_nobody_can_know_the_message_says_may_be(aws, clock, queries) -> None:
+def test_where_nobody_can_know_the_message_says_may_be(aws, clock, start_query) -> None:
     """Down for longer than the retention: whatever came and went was seen by nobody."""
     stream = aws.account().create_stream("events", shards=1)
     fill(stream, 10)
-    query = queries()
+    query = start_query()
     query.run(10)
     clock.ahead_s += 40 * HOUR_S
     fill(stream, 5, prefix="new")
@@ -261,19 +219,19 @@ def test_where_nobody_can_know_the_message_says_may_be(aws, clock, queries) -> N
 
 
 def test_a_backlog_older_than_a_day_does_not_ask_for_the_retention_with_each_range(
-    aws, clock, queries
+    aws, clock, start_query
 ) -> None:
     """AWS allows 20 DescribeStreamSummary a second for the whole account."""
     stream = aws.account().create_stream("events", shards=20)
     set_retention(aws, 72)
     fill(stream, 400)
     clock.ahead_s += 30 * HOUR_S
-    query = queries()
+    query = start_query()
     query.run(400)
     assert len(aws.call_log("DescribeStreamSummary")) <= 2
 
 
-def test_a_merge_of_which_one_parent_is_gone_can_be_started_from(aws, clock, queries) -> None:
+def test_a_merge_of_which_one_parent_is_gone_can_be_started_from(aws, clock, start_query) -> None:
     stream = aws.account().create_stream("events", shards=3)
     one, two, three = stream.open_shard_ids()
     merged = stream.merge(one, two)
@@ -282,6 +240,38 @@ def test_a_merge_of_which_one_parent_is_gone_can_be_started_from(aws, clock, que
     stream.merge(merged, three)
     clock.ahead_s += 13 * HOUR_S
     fill(stream, 10, prefix="child")
-    query = queries()
+    query = start_query()
     query.run(len(written(stream)))
     assert sorted(query.rows) == sorted(written(stream))
+
+
+def test_a_shard_without_any_record_that_lost_some_unseen_is_said(aws, clock, start_query) -> None:
+    """Nothing in the checkpoint is a record of it; what came and went left no other trace."""
+    stream = aws.account().create_stream("events", shards=1)
+    query = start_query()
+    step(query)
+    fill(stream, 3, prefix="lost")
+    clock.ahead_s += 49 * HOUR_S
+    fill(stream, 4, prefix="left")
+    query.restart()
+    with pytest.raises(DataLossError, match=r"\[DATA_LOSS_TRIMMED\] Stream 'events'.*may be gone"):
+        query.run(4)
+
+
+def test_an_idle_shard_that_nobody_watched_is_said_once_and_watched_again(
+    aws, clock, start_query, caplog
+) -> None:
+    stream = aws.account().create_stream("events", shards=1)
+    fill(stream, 10)
+    query = start_query(failOnDataLoss="false")
+    query.run(10)
+    fill(stream, 3, prefix="lost")
+    clock.ahead_s += 49 * HOUR_S
+    query.restart()
+    with caplog.at_level(logging.WARNING, "kinesis_source"):
+        for _ in range(8):
+            step(query)
+        fill(stream, 4, prefix="left")
+        query.run(14)
+    assert len(losses(caplog)) == 1
+    assert query._driver.reportLatestOffset()["events"]["numDataLosses"] == 1

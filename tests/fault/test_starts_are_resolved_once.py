@@ -7,7 +7,7 @@ import time
 import pytest
 
 from kinesis_source.errors import OffsetError
-from tests.fault.support import Query, fill, query_options, within
+from tests.fault.support import Query, fill, within
 
 
 def available_now(query: Query, deadline_s: float = 30) -> None:
@@ -17,28 +17,15 @@ def available_now(query: Query, deadline_s: float = 30) -> None:
         query.read(partitions)
 
 
-@pytest.fixture
-def queries(aws):
-    made: list[Query] = []
-
-    def make(**options: str) -> Query:
-        made.append(Query(query_options(aws, **options)))
-        return made[-1]
-
-    yield make
-    for query in made:
-        query.close()
-
-
 @pytest.mark.parametrize("how", ["added", "created anew"])
 def test_available_now_lists_a_new_stream_a_few_times_while_another_is_looked_for(
-    aws, queries, how
+    aws, start_query, how
 ) -> None:
     events = aws.account().create_stream("events")
     fill(events, 10)
     others = aws.account().create_stream("others")
     names = "events" if how == "added" else "events,others"
-    query = queries(streamName=names)
+    query = start_query(streamName=names)
     query.run(10)
     query.close()
     if how == "created anew":
@@ -46,7 +33,7 @@ def test_available_now_lists_a_new_stream_a_few_times_while_another_is_looked_fo
         time.sleep(0.002)
         others = aws.account().create_stream("others")
     fill(others, 5, prefix="other")
-    again = queries(streamName="events,others", failOnDataLoss="false")
+    again = start_query(streamName="events,others", failOnDataLoss="false")
     again._end = query._end
     again.batches = query.batches
     fill(events, 10, prefix="later")
@@ -62,14 +49,14 @@ def test_available_now_lists_a_new_stream_a_few_times_while_another_is_looked_fo
 
 
 def test_available_now_that_gets_no_answer_ends_though_a_stream_was_added(
-    aws, queries, monkeypatch
+    aws, start_query, monkeypatch
 ) -> None:
     monkeypatch.setattr("kinesis_source.plan.micro_batches.STALL_S", 3.0)
     fill(aws.account().create_stream("events"), 10)
     aws.account().create_stream("others")
-    query = queries()
+    query = start_query()
     query.run(10)
-    again = queries(streamName="events,others")
+    again = start_query(streamName="events,others")
     again._end = query._end
     aws.faults.add("empty_page", operation="GetRecords", stream="events")
     with pytest.raises(OffsetError, match=r"\[OFFSET_STALLED\]"):

@@ -55,7 +55,7 @@ class CallRates:
         self.most_driver_pages = self.MOST["page"]
         """Whoever sets a shorter poll interval than a second allows more."""
         self.factor = 1.0
-        """What iterators that expire too early may cost."""
+        """What replies of no use may cost."""
         self._calls: dict[tuple[str, str, str], deque[float]] = {}
 
     def note(self, role: str, kind: str, shard_id: str, now_s: float) -> None:
@@ -105,7 +105,8 @@ class SimulatedStream(StreamHistory):
         self.calls: Counter[tuple[str, str]] = Counter()  # (kind, shard id)
         self.driver_calls: Counter[tuple[str, str]] = Counter()
         self.rates = CallRates()
-        self.rates.factor += self.nastiness.expired
+        useless = (self.nastiness.expired, self.nastiness.empty_page, self.nastiness.damaged)
+        self.rates.factor += sum(useless)
         self.sightings = Sightings()
         self._payloads: dict[int, bytes] = {}
         self._tokens = itertools.count()

@@ -15,14 +15,14 @@
      was left in it; for a shard that was never read, the same of its parents, and the last moment
      at which a listing showed a parent open: the shard was not there yet.
 
-   Planning knows of these moments; a new process, what they were when the last offset was logged;
-   a reader, what they were when the offset was logged that its batch begins at. They may say "may
-   be" once ``now - K`` is at least the shortest retention since K, less ``SLACK_MS``: offsets note
-   such moments at least hourly (60 minutes), and arrival times and clocks are not exact to ten
-   minutes, with five for what is on its way. Down or late for less than that, nothing can have come
-   and gone unseen, and even "may be" is a false alarm. A query that began at a moment has that for
-   its first K. Where it began at the horizon K is not known at first: ``START_GRACE_MS`` after its
-   start it may say so, and of a shard that vanished at any time.
+   Planning knows of these moments what they were when the last offset was logged; a reader, what
+   they were when the offset was logged that its batch begins at. They may say "may be" once
+   ``now - K`` is at least the shortest retention since K, less ``SLACK_MS``: offsets note such
+   moments at least hourly (60 minutes), and arrival times and clocks are not exact to ten minutes,
+   with five for what is on its way. Down or late for less than that, nothing can have come and gone
+   unseen, and even "may be" is a false alarm. A query that began at a moment has that for its first
+   K. Where it began at the horizon K is not known at first: ``START_GRACE_MS`` after its start it
+   may say so. Of a shard that vanished it may say so at any time.
 
 Rows that fall out within ``START_GRACE_MS`` after a query was told to begin at the horizon, or at a
 moment older than that, need not be reported: nobody was promised them.
@@ -191,36 +191,41 @@ class Verdict:
     def _knowledge(self, is_reader: bool) -> Knowledge:
         if is_reader and self.reader_batch is not None:
             return self._logs[self.reader_batch - 1] if self.reader_batch else Knowledge({}, {})
-        seen = {stream: stream.sightings for stream in self._beginnings}
-        return Knowledge(seen, self._arrivals)
+        # Not what the process has seen since: the look that ends a gap does not undo it.
+        return self._logs[-1] if self._logs else Knowledge({}, {})
 
-    def known_ms(self, stream: SimulatedStream, shard_id: str, of: Knowledge) -> int:
-        """Return K, see the module's text."""
+    def known_ms(
+        self, stream: SimulatedStream, shard_id: str, of: Knowledge, *, is_gone: bool = False
+    ) -> int:
+        """Return K, see the module's text; ``is_gone``: of a shard that vanished, or its parent."""
         shard, beginning = stream.shards[shard_id], self._beginnings[stream]
         seen = of.seen.get(stream, Sightings())
         moments = [seen.at_tip_ms.get(shard_id, 0), of.arrivals.get((stream, shard_id), 0)]
         if shard_id in beginning.positions:
-            moments.append(self._begun_ms(stream, shard))
+            moments.append(self._begun_ms(stream, shard, is_gone=is_gone or shard.is_gone))
         else:
             for parent in shard.parents:
                 moments.append(seen.open_ms.get(parent, 0))
                 if self.is_in_scope(stream, parent):
-                    moments.append(self.known_ms(stream, parent, of))
+                    gone = is_gone or shard.is_gone
+                    moments.append(self.known_ms(stream, parent, of, is_gone=gone))
         return max(moments, default=0)
 
-    def _begun_ms(self, stream: SimulatedStream, shard: SimulatedShard) -> int:
+    def _begun_ms(self, stream: SimulatedStream, shard: SimulatedShard, *, is_gone: bool) -> int:
         """Return K of a shard that a query began with, of which nothing else is known."""
         beginning = self._beginnings[stream]
         position = beginning.positions[shard.shard_id]
         if isinstance(position, AtTimestamp):
             return min(position.epoch_ms, beginning.at_ms)
-        if shard.is_gone:  # nobody can see any more that it was empty
+        if is_gone:  # nobody can see any more that it was empty
             return 0
         retention_ms = stream.shortest_retention_ms(beginning.at_ms)
         return beginning.at_ms - retention_ms + SLACK_MS + START_GRACE_MS
 
     def may_doubt(self, stream: SimulatedStream, shard_id: str, of: Knowledge) -> bool:
         """Say whether something may have come to a shard and gone unseen."""
+        if stream.shards[shard_id].is_gone:
+            return True  # nobody can see any more that it was empty
         known_ms = self.known_ms(stream, shard_id, of)
         retention_ms = stream.shortest_retention_ms(known_ms)
         return stream.server_ms - known_ms >= retention_ms - SLACK_MS

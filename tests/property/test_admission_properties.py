@@ -125,7 +125,7 @@ def _last(engine: Engine):
     return StreamOffset.from_json(json.loads(engine.ends[-1]))
 
 
-@settings(HISTORIES, max_examples=60)
+@settings(HISTORIES, max_examples=40)
 @given(
     seed=st.integers(0, 2**32),
     nasty=nastiness(ahead=True),

@@ -20,7 +20,7 @@ from simulated_stream import FakeClock, SimulatedStream
 
 from kinesis_source.datasource import KinesisDataSource
 from kinesis_source.errors import KinesisSourceError, OptionError
-from kinesis_source.model.offsets import StreamOffset
+from kinesis_source.model.offsets import OFFSET_VERSION, StreamOffset
 from kinesis_source.options.parse import parse_options
 from kinesis_source.plan.batch_rules import plan_ranges
 from kinesis_source.plan.micro_batches import MicroBatchPlanner
@@ -51,7 +51,8 @@ def read(document: Any) -> StreamOffset | None:
 def test_an_offset_is_refused_or_keeps_all_it_says(document: Any) -> None:
     offset = read(document)
     if offset is not None:
-        assert offset.to_json() == document
+        if document["v"] == OFFSET_VERSION:
+            assert offset.to_json() == document
         text = json.dumps(offset.to_json())
         assert json.dumps(StreamOffset.from_json(json.loads(text)).to_json()) == text
         assert text == json.dumps(json.loads(text), sort_keys=True)

@@ -111,9 +111,9 @@ def test_the_dearest_poll_is_one_iterator_and_two_pages(monkeypatch) -> None:
     poll = ShardProbe.poll
 
     def counted(probe: ShardProbe, **options: bool) -> Outcome:
-        before = Counter(stream.calls)
+        before = Counter(stream.driver_calls)
         outcome = poll(probe, **options)
-        spent.append(Counter(stream.calls) - before)
+        spent.append(Counter(stream.driver_calls) - before)
         return outcome
 
     monkeypatch.setattr(ShardProbe, "poll", counted)

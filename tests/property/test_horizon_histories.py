@@ -92,7 +92,7 @@ def test_rows_that_fall_out_between_plan_and_run_are_reported(
         run_long(world, [("late", delay_s * 1000)])
 
 
-@settings(HISTORIES, max_examples=80)
+@settings(HISTORIES, max_examples=50)
 @given(
     seed=st.integers(0, 2**32),
     nasty=WORLDS,

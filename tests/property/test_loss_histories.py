@@ -18,7 +18,7 @@ from long_histories import (
 )
 
 
-@settings(HISTORIES, max_examples=150)
+@settings(HISTORIES, max_examples=80)
 @given(
     seed=st.integers(0, 2**32),
     nasty=LONG_NASTINESS,

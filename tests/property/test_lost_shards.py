@@ -25,7 +25,7 @@ LINEAGE = st.lists(
 )
 
 
-@settings(HISTORIES, max_examples=120)
+@settings(HISTORIES, max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     nasty=st.builds(
@@ -65,7 +65,7 @@ def test_what_expired_before_its_children_were_read_is_reported(
         run_long(world, [])
 
 
-@settings(HISTORIES, max_examples=100)
+@settings(HISTORIES, max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     latency_ms=st.sampled_from([1, 30]),

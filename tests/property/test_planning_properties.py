@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from kinesis_source.plan import micro_batches
 
 
-@settings(HISTORIES, max_examples=400)
+@settings(HISTORIES, max_examples=200)
 @given(
     seed=st.integers(0, 2**32),
     nasty=nastiness(ahead=True),
@@ -55,7 +55,7 @@ def test_everything_is_read_exactly_once_and_in_order(
             world.engine.replay(batch)
 
 
-@settings(HISTORIES, max_examples=300)
+@settings(HISTORIES, max_examples=250)
 @given(
     seed=st.integers(0, 2**32),
     nasty=nastiness(ahead=False),

@@ -11,9 +11,11 @@ from botocore.awsrequest import AWSResponse
 from urllib3.response import HTTPResponse
 
 from kinesis_source.aws.client import BotoStreamApi
+from kinesis_source.aws.clock import ServerClock
 from kinesis_source.aws.direct import Connection
 from kinesis_source.aws.renewal import FrozenKeys
 from kinesis_source.aws.retry import RetryPolicy
+from kinesis_source.aws.signing import SigningClock
 from kinesis_source.model.positions import TRIM_HORIZON, AtTimestamp
 from kinesis_source.options.secret import Secret
 from kinesis_source.options.settings import ClientSettings, IdentitySettings, StreamSettings
@@ -162,7 +164,7 @@ def test_another_botocore_goes_on_without_the_short_way():
         meta=SimpleNamespace(events=SimpleNamespace(register=lambda *_: None)),
         get_records=lambda **params: calls.append(params) or {"Records": []},
     )
-    connection = Connection(client, Keys(), lambda _: None)
+    connection = Connection(client, Keys(), SigningClock(ServerClock()))
     for _ in range(2):
         reply = connection.ask(
             "GetRecords", {"ShardIterator": "x"}, lambda _: None, lambda reply: reply
@@ -171,9 +173,9 @@ def test_another_botocore_goes_on_without_the_short_way():
     assert calls == [{"ShardIterator": "x"}] * 2
 
 
-def test_the_date_of_a_direct_reply_feeds_the_clock(api, requests):
+def test_the_date_of_a_direct_reply_feeds_the_clock(api, requests, monkeypatch):
     dates: list[str | None] = []
     poll(api)
-    api._caller.connection._on_headers = lambda headers: dates.append(headers["date"])
+    monkeypatch.setattr(api._caller.clock, "observe", lambda headers: dates.append(headers["date"]))
     poll(api)
     assert dates == ["Thu, 01 Jan 2026 00:00:00 GMT"] * 2

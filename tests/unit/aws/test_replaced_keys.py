@@ -61,7 +61,9 @@ def test_the_new_key_counts_that_a_providers_credentials_have_by_now(aws, people
 
     api = connect(aws, provider=provide(lambda: held))
     api.describe(CLICKS)
-    api._connect().client.meta.events.register("before-send.kinesis", renew_before_the_refusal)
+    api._caller.connect().client.meta.events.register(
+        "before-send.kinesis", renew_before_the_refusal
+    )
     assert api.describe(CLICKS).status == "ACTIVE"
 
 

@@ -93,7 +93,7 @@ def test_botocore_repeats_nothing_by_itself(aws, keys, configure, monkeypatch, m
     api = connect(aws, ONCE, **keys)
     assert "1 try" in str(refused(api))
     assert len(aws.call_log("DescribeStreamSummary")) == 1
-    assert api._connect().client.meta.config.retries["mode"] == "standard"
+    assert api._caller.connect().client.meta.config.retries["mode"] == "standard"
 
 
 def test_botocore_repeats_nothing_on_the_way_to_credentials(
@@ -174,19 +174,19 @@ def test_an_endpoint_that_is_named_is_taken_as_it_is(aws, keys, role, monkeypatc
 )
 def test_aws_endpoints_are_chosen_as_the_environment_says(keys, monkeypatch, name, value, host):
     monkeypatch.setenv(name, value)
-    assert client_without_endpoint(keys)._connect().client.meta.endpoint_url == host
+    assert client_without_endpoint(keys)._caller.connect().client.meta.endpoint_url == host
 
 
 def test_configured_endpoints_can_be_switched_off(keys, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
-    url = client_without_endpoint(keys)._connect().client.meta.endpoint_url
+    url = client_without_endpoint(keys)._caller.connect().client.meta.endpoint_url
     assert url == "https://kinesis.us-east-1.amazonaws.com"
 
 
 def test_a_bundle_of_certificates_is_used(keys, monkeypatch):
     monkeypatch.setenv("AWS_CA_BUNDLE", "/company/certificates.pem")
-    client = client_without_endpoint(keys)._connect().client
+    client = client_without_endpoint(keys)._caller.connect().client
     assert client._endpoint.http_session._verify == "/company/certificates.pem"
 
 
@@ -205,7 +205,7 @@ def test_the_users_application_id_ends_the_user_agent(aws, keys, monkeypatch):
     monkeypatch.setenv("AWS_SDK_UA_APP_ID", "nightly run\n")
     api = connect(aws, **keys)
     sent = []
-    events = api._connect().client.meta.events
+    events = api._caller.connect().client.meta.events
     events.register("before-send.kinesis", lambda request, **_: sent.append(request.headers))
     api.describe(CLICKS)
     agent = sent[0]["User-Agent"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -27,7 +28,7 @@ def full_stream(aws, clock):
 def moved(aws, clock):
     stream = full_stream(aws, clock)
     taken = json.loads(json.dumps(stream.snapshot()))
-    with Emulator(clock=ManualClock(clock())) as other:
+    with Emulator(clock=ManualClock(clock()), signing_clock=time.time) as other:
         yield stream, other.account("111111111111").load_stream(taken), other
 
 

@@ -102,6 +102,8 @@ def test_streams_and_regions_that_do_not_fit(options: dict[str, str], code: str,
     [
         ("https://kinesis.us-east-1.amazonaws.com", "us-east-1"),
         ("kinesis.us-east-1.amazonaws.com", "us-east-1"),
+        ("kinesis.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
+        ("https://kinesis.us-iso-east-1.c2s.ic.gov", "us-iso-east-1"),
         ("https://kinesis.cn-north-1.amazonaws.com.cn:443/", "cn-north-1"),
         ("https://kinesis-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
         ("https://kinesis.eu-west-1.api.aws", "eu-west-1"),

@@ -210,7 +210,7 @@ def test_a_denied_shard_is_lost_only_when_listings_agree_more_than_once_and_for_
     assert list(map(is_finished, frontier.take_losses([]).values())) == [True]
 
 
-def test_a_refused_number_is_believed_when_the_stream_was_described_since(
+def test_a_refused_number_is_believed_once_the_stream_was_described_again(
     frontier, runtime
 ) -> None:
     taken = follow(frontier)
