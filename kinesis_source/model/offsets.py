@@ -8,6 +8,7 @@ versioned; frozen checkpoints live under tests/compat/.
      "begins": {"clicks": {"shardId-000000000003": {"from": "4957...",
                                                     "arrival": 1767225600000}}},
      "streams": {"clicks": {"created": 1767225600123,
+                            "retention": 86400000,
                             "shards": {"shardId-000000000000": {"end": 1767225600000},
                                        "shardId-000000000001": {"after": "4957...",
                                                                 "arrival": 1767225600000},
@@ -58,10 +59,14 @@ class StreamPosition:
         The stream's creation time: tells it from a later stream of the same name.
     shards : mapping of shard id to Position
         Shards that are being read, and finished ones (END) whose children have no position yet.
+    retention_ms : int or None
+        The shortest time for which the stream kept records since what the positions say of
+        emptiness was noted: raising a retention brings nothing back. None: nobody noted it.
     """
 
     created_ms: int
     shards: Mapping[str, Position]
+    retention_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,16 +135,18 @@ class StreamOffset:
 
 
 def _streams_to_json(streams: Mapping[str, StreamPosition]) -> dict[str, Any]:
-    return {
-        key: {
-            "created": position.created_ms,
-            "shards": {
-                shard_id: position_to_json(position.shards[shard_id])
-                for shard_id in sorted(position.shards)
-            },
-        }
-        for key, position in sorted(streams.items())
+    return {key: _stream_to_json(position) for key, position in sorted(streams.items())}
+
+
+def _stream_to_json(position: StreamPosition) -> dict[str, Any]:
+    document: dict[str, Any] = {"created": position.created_ms}
+    if position.retention_ms is not None:
+        document["retention"] = position.retention_ms
+    document["shards"] = {
+        shard_id: position_to_json(position.shards[shard_id])
+        for shard_id in sorted(position.shards)
     }
+    return document
 
 
 def _streams_from_json(value: Any) -> dict[str, StreamPosition]:
@@ -151,8 +158,9 @@ def _streams_from_json(value: Any) -> dict[str, StreamPosition]:
 def _stream_from_json(key: str, value: Any) -> StreamPosition:
     if (
         not isinstance(value, dict)
-        or set(value) != {"created", "shards"}
+        or set(value) - {"retention"} != {"created", "shards"}
         or not _is_whole_number(value["created"])
+        or not _is_whole_number(value.get("retention", 0))
         or not isinstance(value["shards"], dict)
     ):
         raise _unreadable(f"stream {key!r} has unknown or missing fields", value)
@@ -161,6 +169,7 @@ def _stream_from_json(key: str, value: Any) -> StreamPosition:
         shards={
             shard_id: position_from_json(position) for shard_id, position in value["shards"].items()
         },
+        retention_ms=value.get("retention"),
     )
 
 

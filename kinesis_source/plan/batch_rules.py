@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from kinesis_source.cursor.horizon import MARGIN_MS
 from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import (
@@ -26,6 +27,7 @@ from kinesis_source.model.positions import (
     OldestSince,
     Position,
     ShardEnd,
+    empty_at_ms,
     is_ahead,
     is_finished,
     is_later,
@@ -37,10 +39,12 @@ __all__ = [
     "StreamHints",
     "awaits_children",
     "group_ranges",
+    "next_retention",
     "orphaned_shards",
     "plan_end",
     "plan_ranges",
     "readable_shards",
+    "shorter_retention",
 ]
 
 Positions = Mapping[str, Position]
@@ -277,8 +281,30 @@ def _stream_ranges(
                 begin,
                 END if isinstance(last, ShardEnd) else last,
                 hints.densities.get(shard_id),
-                hints.retention_ms,
+                shorter_retention(hints.retention_ms, start.retention_ms),
             )
+
+
+def shorter_retention(described_ms: int | None, noted_ms: int | None) -> int | None:
+    """Return the retention by which a position's age is judged: raising it brings nothing back."""
+    known = [ms for ms in (described_ms, noted_ms) if ms is not None]
+    return min(known, default=None)
+
+
+def next_retention(
+    noted_ms: int | None, described_ms: int, positions: Positions, now_ms: int
+) -> int:
+    """Return the retention that an end offset notes.
+
+    A longer one counts only when all that the positions say is young enough to have been true
+    under the shorter one: else what that took would look as if it were kept.
+    """
+    if noted_ms is None or described_ms <= noted_ms:
+        return described_ms
+    horizon_ms = now_ms - noted_ms + MARGIN_MS
+    known = [empty_at_ms(p) for p in positions.values() if not is_finished(p)]
+    is_young = all(ms is not None and ms > horizon_ms for ms in known)
+    return described_ms if is_young else noted_ms
 
 
 def group_ranges(ranges: list[ShardRange], shards_per_task: int) -> list[tuple[ShardRange, ...]]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from kinesis_source.model.positions import LOST, Position
 from kinesis_source.model.shards import Lineage
-from kinesis_source.plan.beliefs import Beliefs
+from kinesis_source.plan.beliefs import Beliefs, ClaimKey
 from kinesis_source.plan.late_shards import LateShard
 
 __all__ = ["LossClaims"]
@@ -25,12 +25,11 @@ class LossClaims:
 
     def __init__(self) -> None:
         self._beliefs = Beliefs()
-        self._losses: dict[str, Position] = {}
+        self._believed: dict[ClaimKey, Position] = {}
 
     def refuse(self, shard_id: str, position: Position, asked_s: float, now_s: float) -> None:
         """AWS says that it does not know the record that a position lies behind."""
-        if self._beliefs.hear(("refused", shard_id), asked_s, now_s):
-            self._losses[shard_id] = position
+        self._hear(("refused", shard_id), position, asked_s, now_s)
 
     def deny(self, shard_id: str, now_s: float) -> None:
         """AWS says that it does not know a shard. Only listings can prove it."""
@@ -38,26 +37,23 @@ class LossClaims:
 
     def answer(self, shard_id: str) -> None:
         """AWS answered for a shard: what it denied of it was not so."""
-        if ("orphan", shard_id) not in self._beliefs:
-            self._losses.pop(shard_id, None)
-        self._beliefs.forget(("refused", shard_id))
-        self._beliefs.forget(("denied", shard_id))
+        self._drop(("refused", shard_id))
+        self._drop(("denied", shard_id))
 
     def hold_against(
         self, lineage: Lineage, listed_s: float, orphans: list[str], now_s: float
     ) -> None:
         """Take in what a listing says of the claims."""
-        for kind, shard_id in self._beliefs.claims("denied"):
-            if shard_id in lineage:
-                self._beliefs.forget((kind, shard_id))
-            elif self._beliefs.hear((kind, shard_id), listed_s, now_s):
-                self._losses[shard_id] = LOST
-        claims = {("orphan", shard_id) for shard_id in orphans}
-        self._beliefs.keep("orphan", claims)
-        for claim in claims:
-            is_believed = self._beliefs.hear(claim, listed_s, now_s)
-            if is_believed and now_s - self._beliefs.since_s(claim) > ORPHANED_S:
-                self._losses[claim[1]] = LOST
+        for claim in self._beliefs.claims("denied"):
+            if claim[1] in lineage:
+                self._drop(claim)
+            else:
+                self._hear(claim, LOST, listed_s, now_s)
+        for claim in self._beliefs.claims("orphan"):
+            if claim[1] not in orphans:
+                self._drop(claim)
+        for shard_id in orphans:
+            self._hear(("orphan", shard_id), LOST, listed_s, now_s, ORPHANED_S)
 
     def take_losses(self, described_s: float) -> dict[str, Position]:
         """Return what is believed to be gone; forgets it.
@@ -73,23 +69,28 @@ class LossClaims:
         dict of shard id to Position
             LOST, or the position that is refused.
         """
-        losses = {
-            shard_id: position
-            for shard_id, position in self._losses.items()
-            if self._since_s(shard_id) <= described_s
-        }
+        ripe = [c for c in self._believed if self._beliefs.since_s(c) <= described_s]
+        losses = {claim[1]: self._believed[claim] for claim in ripe}
         for shard_id in losses:
-            del self._losses[shard_id]
-            self.answer(shard_id)
-            self._beliefs.forget(("orphan", shard_id))
+            for kind in ("refused", "denied", "orphan"):
+                self._drop((kind, shard_id))
         return losses
 
-    def _since_s(self, shard_id: str) -> float:
-        return max(
-            self._beliefs.since_s(claim)
-            for kind in ("refused", "denied", "orphan")
-            if (claim := (kind, shard_id)) in self._beliefs
-        )
+    def _hear(
+        self,
+        claim: ClaimKey,
+        position: Position,
+        evidence_s: float,
+        now_s: float,
+        least_s: float = 0.0,
+    ) -> None:
+        is_believed = self._beliefs.hear(claim, evidence_s, now_s)
+        if is_believed and now_s - self._beliefs.since_s(claim) >= least_s:
+            self._believed[claim] = position
+
+    def _drop(self, claim: ClaimKey) -> None:
+        self._beliefs.forget(claim)
+        self._believed.pop(claim, None)
 
     def believed_late(
         self, late: Mapping[str, LateShard], listed_s: float, now_s: float

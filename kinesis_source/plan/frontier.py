@@ -73,6 +73,7 @@ class StreamFrontier:
         self.listing = self.facts.listing
         self._lock = threading.Lock()  # over all that follows; never held during a call to AWS
         self._created_ms: int | None = None
+        self._retention_ms = SHORTEST_RETENTION_MS
         self._shards: dict[str, FollowedShard] = {}
         self._claims = LossClaims()
         self._learned = 0
@@ -82,7 +83,7 @@ class StreamFrontier:
 
     # Which shards
 
-    def adopt(self, readable: Mapping[str, Position], created_ms: int) -> None:
+    def adopt(self, readable: Mapping[str, Position], created_ms: int, retention_ms: int) -> None:
         """Follow each shard that may be read, and no other. No I/O.
 
         Parameters
@@ -91,9 +92,12 @@ class StreamFrontier:
             With where the query is in them.
         created_ms : int
             When the stream was created: another one has other shards under the same ids.
+        retention_ms : int
+            By which the age of the positions is judged.
         """
         lineage = self.listing.lineage()
         with self._lock:
+            self._retention_ms = retention_ms
             if created_ms != self._created_ms:
                 self._created_ms = created_ms
                 self._shards.clear()
@@ -119,7 +123,7 @@ class StreamFrontier:
             position,
             monotonic=self._runtime.monotonic,
             not_after_ms=self._not_after_ms,
-            retention_ms=lambda: self.facts.retention_ms or SHORTEST_RETENTION_MS,
+            retention_ms=lambda: self._retention_ms,
         )
         return FollowedShard(shard_id, position, probe, due_s)
 

@@ -67,6 +67,12 @@ class ShardListing:
         """Let the next listing not wait for the fetch interval: shards are missing in the last."""
         self._is_asked_for = True
 
+    def forget(self) -> None:
+        """Know nothing: the stream is another one by now."""
+        with self._lock:
+            self._lineage = None
+            self.listed_s = float("-inf")
+
     def list_now(self, api: StreamApi | None = None) -> Lineage:
         """List, whatever is known.
 

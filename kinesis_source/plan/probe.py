@@ -223,8 +223,7 @@ class ShardProbe:
                 return Outcome.TIP
             return Outcome.UNLISTED_END
         if page.millis_behind_latest == 0 and found < limit:
-            if not len(page):
-                self._note_empty(asked_ms)
+            self._note_empty(asked_ms)
             return self._at_tip(page)
         if not found:
             return self._unanswered()

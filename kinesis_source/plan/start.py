@@ -9,7 +9,13 @@ from __future__ import annotations
 from kinesis_source.aws.api import PositionRefusedError, StreamApi
 from kinesis_source.errors import OptionError, ServiceError, StreamError
 from kinesis_source.model.offsets import StreamPosition
-from kinesis_source.model.positions import LOST, AtTimestamp, OldestSince, Position
+from kinesis_source.model.positions import (
+    LOST,
+    AtTimestamp,
+    OldestSince,
+    Position,
+    with_emptiness,
+)
 from kinesis_source.model.shards import Lineage, Shard
 from kinesis_source.options.settings import LATEST, InitialPosition, StreamSettings
 from kinesis_source.plan.listing import ShardListing
@@ -65,6 +71,8 @@ def resolve_start(
         shards = listing.complete(lambda: _oldest(listing.list_now()))
         position = OldestSince(api.now_ms())
     lineage = listing.lineage()
+    # Nothing is older than the stream.
+    position = with_emptiness(position, created_ms)
     start = {
         shard.shard_id: position for shard in shards if not _waits_for_other(shard, lineage, shards)
     }

@@ -121,6 +121,10 @@ class StreamFacts:
         with self._lock:
             if self._description not in (None, description):
                 self.changes += 1
+            if self._description is not None and (
+                self._description.created_ms != description.created_ms
+            ):
+                self.listing.forget()  # another stream has other shards under the same ids
             self._description = description
             self._is_doubted = False
             self.described_s = began_s

@@ -8,7 +8,7 @@ StreamPlan, from which the end follows once admission has cut it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kinesis_source.aws.api import StreamApi
 from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS
@@ -28,7 +28,13 @@ from kinesis_source.model.positions import (
 from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import InitialPosition, StreamSettings
 from kinesis_source.plan.admission import Request
-from kinesis_source.plan.batch_rules import orphaned_shards, plan_end, readable_shards
+from kinesis_source.plan.batch_rules import (
+    next_retention,
+    orphaned_shards,
+    plan_end,
+    readable_shards,
+    shorter_retention,
+)
 from kinesis_source.plan.frontier import StreamFrontier
 from kinesis_source.plan.late_shards import late_shards
 from kinesis_source.plan.loss_texts import begun_late, created_anew, gone_unwatched, vanished
@@ -53,6 +59,11 @@ class StreamPlan:
     resets : mapping of shard id to Position
         After losses that were reported.
     retention_ms : int
+        By which ages are judged.
+    described_ms : int or None
+        The stream's retention, None: as noted.
+    now_ms : int
+        AWS's clock.
     """
 
     stream: StreamSettings
@@ -63,6 +74,8 @@ class StreamPlan:
     firsts: Mapping[str, FromRecord] = field(default_factory=dict)
     resets: Mapping[str, Position] = field(default_factory=dict)
     retention_ms: int = SHORTEST_RETENTION_MS
+    described_ms: int | None = None
+    now_ms: int = 0
 
     def requests(self) -> list[Request]:
         """Return what the shards would like to bring into the batch."""
@@ -84,7 +97,10 @@ class StreamPlan:
         if limited is not None:
             bounds = {shard_id: limited[self.stream.key, shard_id] for shard_id in self.readable}
         end = plan_end(self.start.shards, self.lineage, self.readable, bounds, self.resets)
-        return StreamPosition(self.start.created_ms, end)
+        noted_ms = self.start.retention_ms
+        if self.described_ms is not None:
+            noted_ms = next_retention(noted_ms, self.described_ms, end, self.now_ms)
+        return StreamPosition(self.start.created_ms, end, noted_ms)
 
     def begins(self, end: StreamPosition) -> dict[str, FromRecord]:
         """Return with which records the batch begins in shards where its start is no record."""
@@ -137,7 +153,7 @@ class StreamPlanner:
         if start is not None and self._is_same_stream(start):
             batch = self._batch_from(start)
             readable = self._readable(batch, start, self._frontier.listing.lineage())
-            self._frontier.adopt(readable, start.created_ms)
+            self._follow(start, readable)
 
     def plan(self, start: StreamPosition | None) -> StreamPlan:
         """Return what the next batch could read, by what is known now.
@@ -161,8 +177,8 @@ class StreamPlanner:
         self._take_losses(batch, start, lineage)
         readable = self._readable(batch, start, lineage)
         self._judge_late(batch, start, lineage, readable)
-        frontier.adopt(readable, start.created_ms)
-        self._report_unwatched(batch, readable, start.created_ms)
+        self._follow(start, readable)
+        self._report_unwatched(batch, readable, start)
         return StreamPlan(
             self._stream,
             start,
@@ -171,7 +187,9 @@ class StreamPlanner:
             frontier.bounds(readable),
             frontier.firsts,
             batch.resets,
+            self._retention_ms(start),
             frontier.facts.description().retention_ms,
+            self._api.now_ms(),
         )
 
     def metrics(self) -> dict[str, int]:
@@ -197,6 +215,14 @@ class StreamPlanner:
                 readable[shard_id] = reset
         return readable
 
+    def _retention_ms(self, start: StreamPosition) -> int:
+        """Return the retention by which the positions of an offset are judged."""
+        described_ms = self._frontier.facts.description().retention_ms
+        return shorter_retention(described_ms, start.retention_ms) or described_ms
+
+    def _follow(self, start: StreamPosition, readable: Mapping[str, Position]) -> None:
+        self._frontier.adopt(readable, start.created_ms, self._retention_ms(start))
+
     # Where a stream begins
 
     def _is_same_stream(self, start: StreamPosition) -> bool:
@@ -205,9 +231,11 @@ class StreamPlanner:
     def _begin(self, initial: InitialPosition, created_ms: int) -> StreamPosition:
         key = (initial, created_ms)
         if key not in self._resolved:
-            self._resolved[key] = resolve_start(
+            start = resolve_start(
                 self._api, self._stream, self._frontier.listing, initial, created_ms
             )
+            retention_ms = self._frontier.facts.description().retention_ms
+            self._resolved[key] = replace(start, retention_ms=retention_ms)
         return self._resolved[key]
 
     def _begin_anew(self, start: StreamPosition) -> StreamPosition:
@@ -234,7 +262,7 @@ class StreamPlanner:
         ]
         for shard_id in self._frontier.strangers(roots):
             del readable[shard_id]
-        now_ms, retention_ms = self._api.now_ms(), self._frontier.facts.description().retention_ms
+        now_ms, retention_ms = self._api.now_ms(), self._retention_ms(start)
         late = late_shards(start.shards, lineage, readable, now_ms, retention_ms)
         late = {shard_id: late[shard_id] for shard_id in late.keys() - batch.said_late}
         believed = self._frontier.believed_late(late)
@@ -247,7 +275,7 @@ class StreamPlanner:
             self._frontier.believed_late({})
 
     def _report_unwatched(
-        self, batch: _Batch, readable: dict[str, Position], created_ms: int
+        self, batch: _Batch, readable: dict[str, Position], start: StreamPosition
     ) -> None:
         """Say once where records may have come and gone before anybody looked."""
         unwatched = {
@@ -257,7 +285,7 @@ class StreamPlanner:
         }
         if not unwatched:
             return
-        retention_ms = self._frontier.facts.description().retention_ms
+        retention_ms = self._retention_ms(start)
         self._losses.report(gone_unwatched(self._stream.key, unwatched, retention_ms))
         # From here on they are watched again. What was found behind one is the batch's part.
         bounds, now_ms = self._frontier.bounds(unwatched), self._api.now_ms()
@@ -266,7 +294,7 @@ class StreamPlanner:
         for shard_id in idle:
             reset = with_emptiness(unwatched[shard_id], now_ms)
             batch.resets[shard_id] = readable[shard_id] = reset
-        self._frontier.adopt(readable, created_ms)
+        self._follow(start, readable)
 
     def _take_losses(self, batch: _Batch, start: StreamPosition, lineage: Lineage) -> None:
         """Take in what is believed to be gone, and say so once."""

@@ -45,6 +45,8 @@ REPEAT_S = 2.0
 """Between two of these questions."""
 STALL_S = 120.0
 """Pages that bring nothing for this long, by the time spent on asking for them."""
+MOST_REPEATED = 5
+"""Records before the place that an emulator may bring again."""
 FREE_PAGES = 3
 PAUSE_S = 0.2
 """After so many pages that brought nothing each next one waits, also where no rate is kept."""
@@ -157,11 +159,13 @@ class ShardReader:
         again = self._check.begins(position, has_iterator=has_iterator)
         if again and is_new:
             cursor.seek(position)
-        # The record that is asked for once more must not be all that the page has room for.
-        limit = min(limit + 1, self._settings.max_records_per_fetch) if again else limit
+        # The record that is asked for once more must not be all that the page has room for; nor
+        # must what an emulator repeats.
+        spare = min(self._fruitless, MOST_REPEATED) + again
+        limit = max(1 + spare, min(limit + spare, self._settings.max_records_per_fetch))
         began_s = self._monotonic()
         try:
-            page = cursor.next_page(max(2, limit) if again else limit, inclusive=again)
+            page = cursor.next_page(limit, inclusive=again)
         except IteratorExpiredError:
             self._hindrance = "iterators that had expired"
             return None
@@ -208,9 +212,10 @@ class ShardReader:
             is_believed = self._doubts.lasts(Doubt.TRIMMED, 2, 0, now_s)
         else:
             is_long = self._doubts.lasts(Doubt.TRIMMED, 2, MISSING_S, now_s)
-            is_believed = is_long and self._check.may_be_trimmed(place)
+            is_believed = is_long and expected is not None and self._check.may_be_trimmed(expected)
         if is_believed:
             self._losses.report(loss)
+            self._check.give_up(place)
             return True
         self._check.pending = expected
         self._cursor.seek(place)
@@ -249,7 +254,7 @@ class ShardReader:
             return False
         self._doubts.note(Doubt.END_MISSING, self._monotonic())
         is_long = self._doubts.lasts(Doubt.END_MISSING, 2, MISSING_S, self._monotonic())
-        return is_long and self._check.horizon.is_near(self._range.end)
+        return is_long and self._check.horizon.is_record_old(self._range.end)
 
     def _look_for_doubts(self, page: Page) -> None:
         if page.next_iterator is None:

@@ -45,12 +45,15 @@ class TrimCheck:
         """What the next page with records must begin with, or behind."""
         self.horizon = Horizon(api.now_ms, self._ask_retention)
 
-    def may_be_trimmed(self, position: Position | FromRecord) -> bool:
-        """Say whether the record that reading begins at may be trimmed, by what AWS says now."""
-        record = self.pending if isinstance(self.pending, FromRecord) else position
+    def may_be_trimmed(self, record: Position | FromRecord) -> bool:
+        """Say whether a record may be trimmed, by what AWS says now."""
         if self.horizon.is_day_old_record(record):
-            self._retention_ms = self._api.describe(self._stream).retention_ms
+            self._describe()
         return self.horizon.is_record_old(record)
+
+    def give_up(self, position: Position | FromRecord) -> None:
+        """Expect nothing more at a place whose loss was said."""
+        self._seen, self.pending = position, None
 
     def begins(self, position: Position | FromRecord, *, has_iterator: bool) -> bool:
         """Say whether an iterator must begin with the record at a position, and expect it.
@@ -60,11 +63,11 @@ class TrimCheck:
         """
         if self.pending is not None:
             return isinstance(position, AfterRecord) and position == self.pending
+        if position == self._seen:
+            return False  # nothing behind it was gone then, and no time has passed
         if not isinstance(position, AfterRecord):
             self.pending = position
             return False
-        if position == self._seen:
-            return False  # nothing behind it was gone then, and no time has passed
         near = self.horizon.is_near if has_iterator else self.horizon.is_day_old
         if near(position):
             self.pending = position
@@ -86,7 +89,7 @@ class TrimCheck:
                 self._seen = expected
             return None
         # Asked anew: it may have been lowered since the driver heard of it.
-        self._retention_ms = self._api.describe(self._stream).retention_ms
+        self._describe()
         if isinstance(expected, FromRecord):
             return self._is_gone(expected, page)
         if self._was_seen_empty_since(expected):
@@ -126,8 +129,13 @@ class TrimCheck:
         return self.horizon.retention_ms // 3_600_000
 
     def _ask_retention(self) -> int:
-        if self._retention_ms is None:
-            self._retention_ms = self._api.describe(self._stream).retention_ms
+        return self._retention_ms if self._retention_ms is not None else self._describe()
+
+    def _describe(self) -> int:
+        """Ask anew; a retention that was raised since brings nothing back."""
+        described_ms = self._api.describe(self._stream).retention_ms
+        known_ms = self._retention_ms
+        self._retention_ms = described_ms if known_ms is None else min(known_ms, described_ms)
         return self._retention_ms
 
 

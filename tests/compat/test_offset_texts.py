@@ -52,6 +52,7 @@ def streams(described: dict[str, Any]) -> dict[str, StreamPosition]:
         key: StreamPosition(
             stream["created_ms"],
             {shard: position(place) for shard, place in stream["shards"].items()},
+            stream.get("retention_ms"),
         )
         for key, stream in described.items()
     }

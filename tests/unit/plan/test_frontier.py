@@ -94,7 +94,7 @@ def frontier(api, runtime) -> StreamFrontier:
 
 
 def follow(frontier: StreamFrontier, position=AT_5):
-    frontier.adopt({"a": position}, 1)
+    frontier.adopt({"a": position}, 1, 86_400_000)
     (taken,) = frontier.take_due()
     return taken
 
@@ -110,7 +110,7 @@ def test_a_poll_that_comes_back_after_the_listing_closed_the_shard_changes_no_en
     """Its finding is of before: an iterator that expired, a record, no answer at all."""
     taken = follow(frontier)
     close(frontier, api)
-    frontier.adopt({"a": AT_5}, 1)
+    frontier.adopt({"a": AT_5}, 1, 86_400_000)
     for finding in (
         Finding(Outcome.MORE, AT_9),
         Finding(Outcome.UNANSWERED, AT_5),
@@ -130,7 +130,7 @@ def test_the_end_of_a_shard_waits_for_its_first_record_where_the_start_is_none(
     assert frontier.bounds({"a": start}) == {"a": start}
     first = FromRecord("7", 70)
     frontier.settle(taken, Finding(Outcome.MORE, AT_9, first, has_looked=True))
-    frontier.adopt({"a": start}, 1)
+    frontier.adopt({"a": start}, 1, 86_400_000)
     assert frontier.bounds({"a": start}) == {"a": ShardEnd(90)}
 
 
@@ -163,7 +163,7 @@ def test_a_throttled_shard_is_asked_later_and_later_and_given_up_at_the_end_of_t
 
 def test_shards_that_were_refused_together_come_back_at_different_times(frontier) -> None:
     ids = [f"shardId-{n:012}" for n in range(50)]
-    frontier.adopt(dict.fromkeys(ids, AT_5), 1)
+    frontier.adopt(dict.fromkeys(ids, AT_5), 1, 86_400_000)
     for taken in frontier.take_due():
         frontier.settle(taken, Finding(Outcome.LATER, AT_5, error=THROTTLED))
     due = sorted(frontier._shards[shard_id].due_s for shard_id in ids)
@@ -173,7 +173,7 @@ def test_shards_that_were_refused_together_come_back_at_different_times(frontier
 def test_a_stream_that_was_created_anew_has_other_shards_under_the_same_ids(frontier) -> None:
     taken = follow(frontier)
     frontier.settle(taken, Finding(Outcome.MORE, AT_9))
-    frontier.adopt({"a": AT_5}, 2)
+    frontier.adopt({"a": AT_5}, 2, 86_400_000)
     assert frontier.bounds({"a": AT_5}) == {"a": AT_5}
 
 
