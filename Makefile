@@ -4,13 +4,16 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+NATIVE := $(VENV)/.native
+READY := $(INSTALLED) $(NATIVE)
 PYTEST := $(PY) -m pytest
-# For `make soak`; SEED=<number> repeats a run.
+# For `make soak` and `make fuzz`; SEED=<number> repeats a run.
 MINUTES ?= 10
+SECONDS := 60
 # pyspark 4.0 leaves sockets to the garbage collector.
 OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-.PHONY: help setup java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat soak bench bench-quick wheel check clean
+.PHONY: help setup native java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat soak fuzz bench bench-quick wheel check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,7 +22,16 @@ $(INSTALLED): pyproject.toml scripts/make_venv.sh
 	@scripts/make_venv.sh $(VENV) '.[dev]'
 	@touch $@
 
-setup: $(INSTALLED) ## Make .venv with everything that development needs
+# Without a Rust tool chain this says so and goes on: the Python way decodes the same rows.
+$(NATIVE): $(INSTALLED) scripts/native.sh $(wildcard native/*.toml native/Cargo.lock native/src/*.rs)
+	@scripts/native.sh install $(VENV)
+	@touch $@
+
+setup: $(READY) ## Make .venv with everything that development needs
+
+native: $(INSTALLED) ## Build the native decoder into .venv (needs a Rust tool chain)
+	@KINESIS_SOURCE_REQUIRE_NATIVE=1 scripts/native.sh install $(VENV)
+	@touch $(NATIVE)
 
 java:
 	@scripts/check_java.sh
@@ -27,48 +39,53 @@ java:
 demo: $(INSTALLED) java ## Show the main job: a stream of another account, live in a table
 	@$(PY) -m kinesis_source.cli.main demo
 
-test: $(INSTALLED) java ## Run the tests, but for faults, crashes and the soak
+test: $(READY) java ## Run the tests, but for faults, crashes and the soak
 	@$(PYTEST) tests --ignore=tests/fault --ignore=tests/crash
 
-unit: $(INSTALLED) ## Run the tests that need no Java
+unit: $(READY) ## Run the tests that need no Java
 	@$(PYTEST) tests/unit tests/contract
 
-property: $(INSTALLED) ## Run the generated histories
+property: $(READY) ## Run the generated histories
 	@$(PYTEST) tests/property
 
-spark: $(INSTALLED) java ## Run the tests on real Spark and the embedded emulator
+spark: $(READY) java ## Run the tests on real Spark and the embedded emulator
 	@$(PYTEST) tests/spark
 
-fault: $(INSTALLED) java ## Run the source under every fault that the emulator knows
+fault: $(READY) java ## Run the source under every fault that the emulator knows
 	@$(PYTEST) tests/fault -m ""
 
-crash: $(INSTALLED) java ## Kill drivers, executors and Python workers, again and again
+crash: $(READY) java ## Kill drivers, executors and Python workers, again and again
 	@$(PYTEST) tests/crash
 
-localstack: $(INSTALLED) java ## Run the tests against LocalStack, and the emulators' parity
+localstack: $(READY) java ## Run the tests against LocalStack, and the emulators' parity
 	@$(PYTEST) tests/localstack tests/parity
 
-notebooks: $(INSTALLED) java ## Execute the notebooks
+notebooks: $(READY) java ## Execute the notebooks
 	@$(PYTEST) tests/notebooks
 
 compat: java ## Run the Spark tests on the oldest supported pyspark
 	@scripts/make_venv.sh .venv-spark40 '.[dev]' 'pyspark==4.0.*'
 	@.venv-spark40/bin/python -m pytest $(OLD_SPARK_WARNINGS) tests/spark
 
-soak: $(INSTALLED) java ## Run a query for MINUTES=10 under faults, resharding and kill -9
+soak: $(READY) java ## Run a query for MINUTES=10 under faults, resharding and kill -9
 	@$(PY) tests/soak/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-bench: $(INSTALLED) java ## Measure everything; a table, and bench/results/full.json
+fuzz: $(READY) ## Look for SECONDS=60 for replies that the native decoder takes in another way
+	@$(PY) -m tests.fuzz.fuzz_decoder --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+bench: $(READY) java ## Measure everything; a table, and bench/results/full.json
 	@$(PY) -m bench.run
 
-bench-quick: $(INSTALLED) java ## Measure the same with less data; bench/results/quick.json
+bench-quick: $(READY) java ## Measure the same with less data; bench/results/quick.json
 	@$(PY) -m bench.run --quick
 
 lint: $(INSTALLED) ## Check style
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
+	@scripts/native.sh lint
 
 fmt: $(INSTALLED) ## Format
+	@scripts/native.sh fmt
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
@@ -82,10 +99,11 @@ docs: $(INSTALLED) ## Write the generated parts of the documentation
 	@$(PY) scripts/generate_option_docs.py
 	@$(PY) scripts/generate_performance_docs.py
 
-wheel: $(INSTALLED) ## Build the wheel
+wheel: $(INSTALLED) ## Build the wheel, and the native decoder's where a Rust tool chain is
 	@$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@scripts/native.sh wheel $(VENV)
 
 check: lint types layers test ## What CI runs
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-spark40 .localstack artifacts spark-warehouse dist build
+	rm -rf .venv .venv-spark40 .localstack artifacts spark-warehouse dist build native/target

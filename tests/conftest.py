@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from kinesis_source.native import DECODER_VARIABLE
+from tests.decoding import need_native
+
 # Before pyspark is imported: workers must run this interpreter (else they run the system's Python),
 # and nothing of the machine's own AWS configuration may reach a test.
 os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
@@ -26,6 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if "spark_session" in fixtures:
             item.add_marker(pytest.mark.spark)
+
+
+@pytest.fixture(scope="module", params=["python", "native"])
+def decoder(request) -> Iterator[str]:
+    """The decoder of this process; who uses this runs once with each."""
+    if request.param == "native":
+        need_native()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(DECODER_VARIABLE, request.param)
+        yield request.param
 
 
 @pytest.fixture

@@ -4,11 +4,17 @@ The source's client and plain boto3 get the same reply from a stubbed HTTP sessi
 what botocore does around a call: endpoint, signature, events. Behind boto3's parser the records go
 through the same ``BatchBuilder``. Rates are data bytes for each second of CPU, so that other
 programs on the machine count little.
+
+Where the native decoder is installed, it and the Python way decode the same bodies, without a
+client around them, turn about; KPL aggregates among them.
 """
 
 from __future__ import annotations
 
+import base64
 import email.utils
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +22,7 @@ from typing import Any, Final
 from unittest import mock
 
 import boto3
+import numpy as np
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.httpsession import URLLib3Session
@@ -26,6 +33,9 @@ from bench.replay.records import KEY_BYTES, RecordBuffer
 from bench.report import Figure, figure_of, main, progress
 from kinesis_source.aws.api import Page
 from kinesis_source.aws.client import BotoStreamApi
+from kinesis_source.aws.decode import decode_body
+from kinesis_source.errors import OptionError
+from kinesis_source.native import NativeDecoder, find_decoder
 from kinesis_source.options.secret import Secret
 from kinesis_source.options.settings import ClientSettings, IdentitySettings, StreamSettings
 from kinesis_source.records.batches import BatchBuilder
@@ -45,6 +55,11 @@ _SIZES: Final = {
 }
 _QUICK: Final = ("100 B", "1 KB", "1 MiB")
 _LEAST_RATIO: Final = {"1 KB": 8.0}
+_LEAST_NATIVE_RATIO: Final = {"100 B": 4.0, "1 KB": 5.0, "10 KB": 3.0}
+_LEAST_NATIVE_KPL_RATIO: Final = 6.0
+_AGGREGATES: Final = 25
+_USER_RECORDS: Final = 400  # of 100 B: 51,200 bytes is where the KPL closes an aggregate by default
+_USER_RECORD_BYTES: Final = 100
 _ALL: Final = tuple(Content)
 _DATA: Final = (Content.DATA,)
 _WITHOUT_DATA: Final = tuple(content for content in Content if content is not Content.DATA)
@@ -62,7 +77,15 @@ def measure(quick: bool) -> list[Figure]:
         with _replies(body):
             figures += _figures(label, records * record_bytes, records, repeats, seconds)
         progress(f"{figures[-1].measure}: {figures[-1].value:.1f} x")
-    return figures
+        least = _LEAST_NATIVE_RATIO.get(label)
+        figures += _native_figures(label, body, records, records * record_bytes, least, seconds)
+    user_records = _AGGREGATES * _USER_RECORDS
+    data_bytes = user_records * _USER_RECORD_BYTES
+    label = f"KPL, {_USER_RECORD_BYTES} B user records"
+    body = _kpl_body()
+    return figures + _native_figures(
+        label, body, user_records, data_bytes, _LEAST_NATIVE_KPL_RATIO, seconds
+    )
 
 
 def _figures(
@@ -104,6 +127,54 @@ def _figures(
     ]
 
 
+def _native_figures(
+    label: str, body: bytes, rows: int, data_bytes: int, least: float | None, seconds: float
+) -> list[Figure]:
+    """Measure both decoders, turn about, in eight short rounds; none where there is one only."""
+    native = _native()
+    if native is None:
+        progress(f"{label}: kinesis_source_native is not installed, so the Python way alone is")
+        return []
+    ways = {"native": _decoding(native, body, rows), "Python": _decoding(None, body, rows)}
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(8):
+        for name, way in ways.items():
+            rates[name].append(_pages_per_s(way, seconds / 4))
+    pairs = zip(rates["native"], rates["Python"], strict=True)
+    rest: dict[str, Any] = {} if least is None else {"target": least, "target_is": "at least"}
+    ratio = figure_of(f"{label}, decoding, native / Python", [a / b for a, b in pairs], "x", **rest)
+    progress(f"{ratio.measure}: {ratio.value:.1f} x")
+    return [
+        *(
+            figure_of(
+                f"{label}, decoding, {name}", [rate * data_bytes / 1e6 for rate in found], "MB/s"
+            )
+            for name, found in rates.items()
+        ),
+        ratio,
+    ]
+
+
+def _native() -> NativeDecoder | None:
+    try:
+        return find_decoder("native")
+    except OptionError:
+        return None
+
+
+def _decoding(native: NativeDecoder | None, body: bytes, rows: int) -> Callable[[], int]:
+    """Return what makes batches of a body, with all columns."""
+    builder = _builder(_ALL)
+
+    def decode() -> int:
+        page = decode_body(body, builder.data_prefix, native)
+        assert page is not None
+        return _rows(builder, page, rows)
+
+    decode()
+    return decode
+
+
 def _pages_per_s(way: Callable[[], int], seconds: float) -> float:
     """Return pages for each second of CPU, over at least so many seconds."""
     pages, began_s = 0, time.process_time()
@@ -122,6 +193,7 @@ def _source_way(contents: tuple[Content, ...], records: int) -> Callable[[], int
             region="us-east-1",
             endpoint_url="http://127.0.0.1:1",  # nothing is sent
             identity=IdentitySettings(access_key="test", secret_key=Secret("test")),
+            decoder="python",
         )
     )
     builder = _builder(contents)
@@ -182,6 +254,39 @@ def _page(record_bytes: int) -> tuple[bytes, int]:
     rendered = RecordBuffer(settings).json(0, records)
     rest = b'],"NextShardIterator":"0:10000","MillisBehindLatest":1000}'
     return b'{"Records":[' + rendered + rest, records
+
+
+def _kpl_body() -> bytes:
+    """Return the body of a page of full aggregates, each user record with a key of its own."""
+    generator = np.random.default_rng(20260101)
+    records = []
+    for number in range(_AGGREGATES):
+        keys = [b"customer-%07d" % (number * _USER_RECORDS + i) for i in range(_USER_RECORDS)]
+        table = b"".join(_field(1, key) for key in keys)
+        users = b"".join(
+            _field(3, b"\x08" + _varint(i) + _field(3, generator.bytes(_USER_RECORD_BYTES)))
+            for i in range(_USER_RECORDS)
+        )
+        digest = hashlib.md5(table + users, usedforsecurity=False).digest()
+        data = b"\xf3\x89\x9a\xc2" + table + users + digest
+        records.append(
+            {
+                "SequenceNumber": str(10**55 + number),
+                "ApproximateArrivalTimestamp": 1_767_225_600.123 + number,
+                "Data": base64.b64encode(data).decode(),
+                "PartitionKey": "a",
+            }
+        )
+    return json.dumps({"Records": records, "MillisBehindLatest": 0}).encode()
+
+
+def _field(number: int, value: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    """Return a number below 16,384."""
+    return bytes([number]) if number < 128 else bytes([number % 128 + 128, number // 128])
 
 
 class _Raw:

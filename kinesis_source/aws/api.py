@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from kinesis_source.model.positions import Position
 from kinesis_source.model.shards import Shard
+from kinesis_source.native import total_length
 from kinesis_source.options.settings import StreamSettings
 
 __all__ = [
@@ -62,14 +63,17 @@ class StreamDescription:
 
 @dataclass(frozen=True)
 class Page:
-    """One GetRecords reply, as columns: index i of each list is record i.
+    """One GetRecords reply, as columns: index i of each is record i.
+
+    They are lists, or columns of the native decoder, of which only what is looked at becomes
+    Python objects.
 
     Parameters
     ----------
-    sequence_numbers, partition_keys : list of str
+    sequence_numbers, partition_keys : sequence of str
     arrival_ms : sequence of int
         Approximate arrival times; not necessarily rising.
-    data : list of bytes
+    data : sequence of bytes
         Empty if nobody wants it, see :meth:`StreamApi.get_page`.
     next_iterator : str or None
         None at the end of a closed shard, and in damaged replies.
@@ -81,10 +85,10 @@ class Page:
         How much data was not decoded; two bytes a record more at most.
     """
 
-    sequence_numbers: list[str]
-    partition_keys: list[str]
+    sequence_numbers: Sequence[str]
+    partition_keys: Sequence[str]
     arrival_ms: Sequence[int]
-    data: list[bytes]
+    data: Sequence[bytes]
     next_iterator: str | None
     millis_behind_latest: int
     child_shard_ids: tuple[str, ...] = ()
@@ -96,12 +100,12 @@ class Page:
     @cached_property
     def data_bytes(self) -> int:
         """How much data the records hold, decoded or not."""
-        return self.skipped_bytes or sum(map(len, self.data))
+        return self.skipped_bytes or total_length(self.data)
 
     @cached_property
     def size_bytes(self) -> int:
         """What AWS counts of a page: its data, and about a byte for each character of its keys."""
-        return self.data_bytes + sum(map(len, self.partition_keys))
+        return self.data_bytes + total_length(self.partition_keys)
 
     @property
     def is_shard_end(self) -> bool:

@@ -44,6 +44,7 @@ from kinesis_source.aws.timestamps import from_epoch_ms, told_time_ms
 from kinesis_source.errors import KinesisSourceError, ServiceError
 from kinesis_source.model.positions import AtTimestamp, Position
 from kinesis_source.model.shards import Shard
+from kinesis_source.native import find_decoder
 from kinesis_source.options.settings import ClientSettings, StreamSettings
 
 __all__ = ["BotoStreamApi", "stream_api"]
@@ -112,6 +113,7 @@ class BotoStreamApi:
         self.settings = settings
         self._policy = policy or RetryPolicy(settings.retry_budget_ms)
         self._caller = caller or Caller(settings, self._policy)
+        self._native = find_decoder(settings.decoder)
 
     def __reduce__(self) -> tuple[Callable[[ClientSettings], BotoStreamApi], tuple[ClientSettings]]:
         """Pickle as the settings: connections and credentials stay in their process."""
@@ -213,13 +215,16 @@ class BotoStreamApi:
 
         def read(reply: dict[str, Any]) -> Page:
             try:
-                return page_from_reply(reply, data_prefix)
+                return page_from_reply(reply, data_prefix, self._native)
             except IncompleteReplyError as error:
                 raise incomplete(reply, error.missing) from None
 
         def call(connection: Connection) -> Page:
             return connection.ask(
-                "GetRecords", request, lambda body: decode_body(body, data_prefix), read
+                "GetRecords",
+                request,
+                lambda body: decode_body(body, data_prefix, self._native),
+                read,
             )
 
         return self._call(

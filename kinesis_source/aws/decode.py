@@ -5,11 +5,12 @@ Where calls go through botocore, it emits ``before-parse.kinesis.GetRecords`` wi
 :func:`on_before_parse` sets it aside and leaves botocore ``{"Records":[]}``, and
 :func:`page_from_reply` decodes it.
 
-In: the body, and which data is wanted. Out: a Page, the rows of which are those that botocore's
-parser gives. Forms that AWS does not write and botocore takes (times as text, line breaks in
-base64) go a slower way to the same rows. Any other body is incomplete: IncompleteReplyError, and
-the call is repeated. tests/contract/test_botocore_contract.py pins what is used of botocore;
-docs/PERFORMANCE.md has the measurements that chose this way.
+In: the body, and which data is wanted. The native decoder is tried first, where this process has
+it (:mod:`kinesis_source.native`); what it hands back is decoded here. Out: a Page, the rows of
+which are those that botocore's parser gives. Forms that AWS does not write and botocore takes
+(times as text, line breaks in base64) go a slower way to the same rows. Any other body is
+incomplete: IncompleteReplyError, and the call is repeated. docs/PERFORMANCE.md has the measurements
+that chose this way; tests/contract/test_botocore_contract.py pins what is used of botocore.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from kinesis_source.aws.api import ALL_DATA, Page
 from kinesis_source.aws.retry import IncompleteReplyError
 from kinesis_source.model.arrivals import ArrivalTimes
 from kinesis_source.model.positions import LAST_EPOCH_MS
+from kinesis_source.native import NativeDecoder, NativeReply
 
 __all__ = [
     "decode_body",
@@ -126,7 +128,11 @@ def guard_body(response_dict: dict[str, Any], **_: Any) -> None:
         response_dict["body"] = _NO_MEMBERS
 
 
-def page_from_reply(reply: dict[str, Any], data_prefix: bytes | None = ALL_DATA) -> Page:
+def page_from_reply(
+    reply: dict[str, Any],
+    data_prefix: bytes | None = ALL_DATA,
+    native: NativeDecoder | None = None,
+) -> Page:
     """Return the page of a GetRecords reply of botocore's.
 
     Parameters
@@ -134,6 +140,8 @@ def page_from_reply(reply: dict[str, Any], data_prefix: bytes | None = ALL_DATA)
     reply : dict
     data_prefix : bytes or None
         See StreamApi.get_page.
+    native : NativeDecoder or None
+        Tried first.
 
     Raises
     ------
@@ -143,7 +151,7 @@ def page_from_reply(reply: dict[str, Any], data_prefix: bytes | None = ALL_DATA)
     """
     if _BODY_KEY in reply:
         body = reply[_BODY_KEY]
-        page = decode_body(body, data_prefix) or _decode_odd_body(body)
+        page = decode_body(body, data_prefix, native) or _decode_odd_body(body)
         if page is None:
             raise IncompleteReplyError("Records")
         return page
@@ -162,7 +170,11 @@ def page_from_reply(reply: dict[str, Any], data_prefix: bytes | None = ALL_DATA)
         raise IncompleteReplyError(str(error.args[0])) from None
 
 
-def decode_body(body: bytes | memoryview, data_prefix: bytes | None = ALL_DATA) -> Page | None:
+def decode_body(
+    body: bytes | memoryview,
+    data_prefix: bytes | None = ALL_DATA,
+    native: NativeDecoder | None = None,
+) -> Page | None:
     """Decode a GetRecords body.
 
     Parameters
@@ -170,12 +182,35 @@ def decode_body(body: bytes | memoryview, data_prefix: bytes | None = ALL_DATA) 
     body : bytes
     data_prefix : bytes or None
         See StreamApi.get_page.
+    native : NativeDecoder or None
+        Tried first.
 
     Returns
     -------
     Page or None
         None if the body is cut, or not of the form that AWS documents.
     """
+    if native is not None:
+        found = native.decode_reply(body, data_prefix)
+        if found is not None:
+            return _native_page(found)
+    return _decode_in_python(body, data_prefix)
+
+
+def _native_page(reply: NativeReply) -> Page:
+    return Page(
+        sequence_numbers=reply.sequence_numbers,
+        partition_keys=reply.partition_keys,
+        arrival_ms=reply.arrival_ms,
+        data=reply.data,
+        next_iterator=reply.next_iterator,
+        millis_behind_latest=reply.millis_behind_latest,
+        child_shard_ids=reply.child_shard_ids,
+        skipped_bytes=reply.skipped_bytes,
+    )
+
+
+def _decode_in_python(body: bytes | memoryview, data_prefix: bytes | None) -> Page | None:
     try:
         if data_prefix == ALL_DATA and not _has_long_data(body):
             decoded = _REPLY.decode(body)

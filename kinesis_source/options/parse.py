@@ -35,6 +35,7 @@ _CLIENT_FIELDS: Final = {
     "connectTimeout": "connect_timeout_ms",
     "readTimeout": "read_timeout_ms",
     "retryBudget": "retry_budget_ms",
+    "decoder": "decoder",
 }
 _READ_FIELDS: Final = {
     "initialPosition": "initial_position",

@@ -125,6 +125,8 @@ class ClientSettings:
         For one HTTP request.
     retry_budget_ms : int
         How long one call may be repeated in all.
+    decoder : str
+        ``auto``, ``python`` or ``native``: what decodes replies, see kinesis_source/native.py.
     """
 
     region: str
@@ -133,6 +135,7 @@ class ClientSettings:
     connect_timeout_ms: int = 5_000
     read_timeout_ms: int = 20_000
     retry_budget_ms: int = 120_000
+    decoder: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -334,6 +334,15 @@ OPTIONS: Final[tuple[Option, ...]] = (
         default="2m",
     ),
     Option(
+        "decoder",
+        "Calls",
+        Choice({"auto": "auto", "python": "python", "native": "native"}, {}),
+        "What decodes replies: `native`, from the extra `kinesis-source[native]`, takes a fraction"
+        " of the CPU that `python` takes, and gives the same rows. `auto`: environment variable"
+        " KINESIS_SOURCE_DECODER of driver and executors, else native where it is installed.",
+        default="auto",
+    ),
+    Option(
         "unknownOptions",
         "Checks",
         Choice({"error": "error", "warn": "warn"}, {}),

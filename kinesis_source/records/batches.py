@@ -2,7 +2,8 @@
 
 Runs on the executors, in the path of every byte. In: one page (or a part of it) as columns, the
 index being the record. Out: ``pyarrow.RecordBatch`` with exactly the columns the query asks for. No
-Python object is made for a field of a plain record: Arrow copies the page's own lists.
+Python object is made for a field of a plain record: Arrow copies the page's own lists, or takes the
+columns of the native decoder, which takes aggregates apart as well.
 
 A plain record gives one row with a null ``subSequenceNumber``. With ``deaggregate``, a KPL
 aggregate gives one row for each user record: the user record's data and partition key, the Kinesis
@@ -16,7 +17,6 @@ from __future__ import annotations
 import logging
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, repeat
 from typing import Final, Protocol
 
@@ -24,6 +24,8 @@ import pyarrow as pa
 from pyarrow import compute
 
 from kinesis_source.model.arrivals import ArrivalTimes
+from kinesis_source.native import NativeDecoder, decoder_of
+from kinesis_source.records.columns import PieceLimits, Rows, native_pieces, to_arrow
 from kinesis_source.records.kpl import (
     AGGREGATE_PREFIX,
     Aggregate,
@@ -83,36 +85,6 @@ class RecordColumns(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Rows of one shard as columns; ``sub_sequence_numbers`` is None if all are null."""
-
-    shard_id: str
-    sequence_numbers: Sequence[str]
-    partition_keys: Sequence[str]
-    arrival_ms: Sequence[int]
-    data: Sequence[bytes]
-    size_bytes: int
-    sub_sequence_numbers: Sequence[int | None] | None = None
-
-    def __len__(self) -> int:
-        return len(self.sequence_numbers)
-
-    def cut(self, first: int, stop: int, size_bytes: int) -> _Rows:
-        """Return the rows [first, stop), which have this size."""
-        part = slice(first, stop)
-        subs = self.sub_sequence_numbers
-        return _Rows(
-            shard_id=self.shard_id,
-            sequence_numbers=self.sequence_numbers[part],
-            partition_keys=self.partition_keys[part],
-            arrival_ms=self.arrival_ms[part],
-            data=self.data[part],
-            size_bytes=size_bytes,
-            sub_sequence_numbers=None if subs is None else subs[part],
-        )
-
-
 class _Piece:
     """Rows that are being unfolded."""
 
@@ -143,9 +115,9 @@ class _Piece:
     def is_full(self, max_rows: int, max_bytes: int) -> bool:
         return len(self) >= max_rows or self._size_bytes >= max_bytes
 
-    def take(self) -> _Rows:
+    def take(self) -> Rows:
         """Return the rows and begin anew."""
-        rows = _Rows(
+        rows = Rows(
             self._shard_id,
             self._sequence_numbers,
             self._partition_keys,
@@ -225,7 +197,7 @@ class BatchBuilder:
             1 to ``max_rows`` rows of ``self.schema``, in the order of the records. None at all if
             there is no record, or only aggregates of nothing.
         """
-        rows = _Rows(
+        rows = Rows(
             shard_id,
             records.sequence_numbers,
             records.partition_keys,
@@ -233,13 +205,31 @@ class BatchBuilder:
             records.data,
             records.size_bytes,
         )
+        native = decoder_of(rows.data)
+        if native is not None:
+            yield from map(self._build, self._native_parts(native, rows))
+            return
         if self._deaggregate and has_aggregates(rows.data):
             for unfolded in self._unfold(rows):
                 yield from map(self._build, self._parts(unfolded))
             return
         yield from map(self._build, self._parts(rows))
 
-    def _unfold(self, rows: _Rows) -> Iterator[_Rows]:
+    def _native_parts(self, native: NativeDecoder, rows: Rows) -> Iterator[Rows]:
+        """Yield the rows of each batch of a page that the native decoder made."""
+        for piece, refused in native_pieces(
+            native,
+            rows,
+            PieceLimits(self._max_rows, self._max_bytes),
+            deaggregate=self._deaggregate,
+            keeps_data=self._needs_data,
+        ):
+            if refused and self._stream not in _streams_warned:
+                first = refused[0]
+                self._open(rows.shard_id, rows.sequence_numbers[first], rows.data[first])
+            yield piece
+
+    def _unfold(self, rows: Rows) -> Iterator[Rows]:
         """Yield the rows with each intact KPL aggregate replaced by its user records.
 
         In pieces of at most ``max_rows``, each ended once it has ``max_bytes``.
@@ -282,7 +272,7 @@ class BatchBuilder:
                 )
             return None
 
-    def _parts(self, rows: _Rows) -> Iterator[_Rows]:
+    def _parts(self, rows: Rows) -> Iterator[Rows]:
         """Yield the rows of each batch."""
         count = len(rows)
         if count <= self._max_rows and rows.size_bytes <= self._max_bytes:
@@ -300,7 +290,7 @@ class BatchBuilder:
             size += weight
         yield rows.cut(start, count, size)
 
-    def _build(self, rows: _Rows) -> pa.RecordBatch:
+    def _build(self, rows: Rows) -> pa.RecordBatch:
         if not self._makers:
             # Arrays carry the row count; without any, only a struct array without fields does.
             return pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows), pa.struct([])))
@@ -308,40 +298,40 @@ class BatchBuilder:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def _make_maker(content: Content, stream: str) -> Callable[[_Rows], pa.Array]:
+def _make_maker(content: Content, stream: str) -> Callable[[Rows], pa.Array]:
     if content is Content.STREAM_NAME:
         value = pa.scalar(stream, pa.string())
         return lambda rows: pa.repeat(value, len(rows))
     return _MAKERS[content]
 
 
-def _make_data(rows: _Rows) -> pa.Array:
-    if rows.size_bytes < JOIN_FROM_BYTES * len(rows):
-        return pa.array(rows.data, pa.binary())
+def _make_data(rows: Rows) -> pa.Array:
+    if decoder_of(rows.data) is not None or rows.size_bytes < JOIN_FROM_BYTES * len(rows):
+        return to_arrow(rows.data, pa.binary())
     offsets = array("i", accumulate(map(len, rows.data), initial=0))
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(rows.data))]
     return pa.Array.from_buffers(pa.binary(), len(rows), buffers)
 
 
-def _make_arrival(rows: _Rows) -> pa.Array:
+def _make_arrival(rows: Rows) -> pa.Array:
     if isinstance(rows.arrival_ms, ArrivalTimes):
         seconds = pa.array(rows.arrival_ms.seconds, pa.float64())
         in_ms = compute.round(compute.multiply(seconds, 1000.0)).cast(pa.int64()).cast(_MS)
     else:
-        in_ms = pa.array(rows.arrival_ms, _MS)
+        in_ms = to_arrow(rows.arrival_ms, _MS)
     return in_ms.cast(_ARRIVAL)
 
 
-def _make_sub_sequence_numbers(rows: _Rows) -> pa.Array:
+def _make_sub_sequence_numbers(rows: Rows) -> pa.Array:
     if rows.sub_sequence_numbers is None:
         return pa.nulls(len(rows), pa.int64())
-    return pa.array(rows.sub_sequence_numbers, pa.int64())
+    return to_arrow(rows.sub_sequence_numbers, pa.int64())
 
 
-_MAKERS: Final[dict[Content, Callable[[_Rows], pa.Array]]] = {
+_MAKERS: Final[dict[Content, Callable[[Rows], pa.Array]]] = {
     Content.DATA: _make_data,
-    Content.PARTITION_KEY: lambda rows: pa.array(rows.partition_keys, pa.string()),
-    Content.SEQUENCE_NUMBER: lambda rows: pa.array(rows.sequence_numbers, pa.string()),
+    Content.PARTITION_KEY: lambda rows: to_arrow(rows.partition_keys, pa.string()),
+    Content.SEQUENCE_NUMBER: lambda rows: to_arrow(rows.sequence_numbers, pa.string()),
     Content.ARRIVAL: _make_arrival,
     Content.SHARD_ID: lambda rows: pa.repeat(pa.scalar(rows.shard_id, pa.string()), len(rows)),
     Content.SUB_SEQUENCE_NUMBER: _make_sub_sequence_numbers,

@@ -11,15 +11,19 @@ from dataclasses import replace
 from typing import Any
 
 import botocore.session
+import pytest
 from bad_values import JSON, QUICK, spoilt
 from botocore.parsers import create_parser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kinesis_source.aws.api import NO_DATA, Page
-from kinesis_source.aws.decode import decode_body, guard_body, on_before_parse, page_from_reply
+from kinesis_source.aws import decode
+from kinesis_source.aws.api import ALL_DATA, NO_DATA, Page
+from kinesis_source.aws.decode import guard_body, on_before_parse
 from kinesis_source.aws.retry import CallFailedError, Kind, RetryPolicy
+from kinesis_source.native import find_decoder
 
+pytestmark = pytest.mark.usefixtures("decoder")
 SHAPE = botocore.session.Session().get_service_model("kinesis").operation_model("GetRecords")
 RECORDS = st.fixed_dictionaries(
     {
@@ -43,6 +47,15 @@ BODIES = st.fixed_dictionaries(
         ),
     },
 )
+
+
+def decode_body(body: bytes, data_prefix: bytes | None = ALL_DATA) -> Page | None:
+    """Decode by the decoder of this test."""
+    return decode.decode_body(body, data_prefix, find_decoder())
+
+
+def page_from_reply(reply: dict[str, Any]) -> Page:
+    return decode.page_from_reply(reply, native=find_decoder())
 
 
 def page_of(body: bytes) -> Page | Kind:

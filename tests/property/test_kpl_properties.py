@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,9 @@ from kinesis_source.aws.api import Page
 from kinesis_source.records.batches import BatchBuilder
 from kinesis_source.records.kpl import AggregateError, has_aggregates, open_aggregate
 from kinesis_source.records.schema import Content, OutputColumn
+from tests.decoding import as_decoded
 
+pytestmark = pytest.mark.usefixtures("decoder")
 MAGIC = bytes.fromhex("F3899AC2")
 WHOLE = tuple(OutputColumn(content.value, content) for content in Content)
 # No .hypothesis folder, the same examples on each machine.
@@ -92,13 +95,15 @@ def deaggregate(data: bytes) -> tuple[list[str], list[bytes]] | None:
 
 def page_of(data: list[bytes]) -> Page:
     count = range(len(data))
-    return Page(
-        [str(7 * i) for i in count],
-        [f"key-{i}" for i in count],
-        [1_000 - i for i in count],
-        data,
-        next_iterator=None,
-        millis_behind_latest=0,
+    return as_decoded(
+        Page(
+            [str(7 * i) for i in count],
+            [f"key-{i}" for i in count],
+            [1_000 - i for i in count],
+            data,
+            next_iterator=None,
+            millis_behind_latest=0,
+        )
     )
 
 

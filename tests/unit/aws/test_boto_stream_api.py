@@ -166,8 +166,8 @@ def test_records_are_read_in_pages(api, clicks):
     numbers = [clicks.put(b"%d" % i, "k", explicit_hash_key="0") for i in range(5)]
     first = api.get_page(CLICKS, SHARD, api.get_iterator(CLICKS, SHARD, TRIM_HORIZON), 3)
     second = api.get_page(CLICKS, SHARD, first.next_iterator, 3)
-    assert first.data + second.data == [b"0", b"1", b"2", b"3", b"4"]
-    assert first.sequence_numbers + second.sequence_numbers == numbers
+    assert [*first.data, *second.data] == [b"0", b"1", b"2", b"3", b"4"]
+    assert [*first.sequence_numbers, *second.sequence_numbers] == numbers
     assert second.millis_behind_latest == 0
     assert all(abs(ms - time.time() * 1000) < 60_000 for ms in first.arrival_ms)
 

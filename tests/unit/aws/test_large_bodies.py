@@ -18,6 +18,8 @@ from kinesis_source.model.positions import TRIM_HORIZON
 from kinesis_source.options.secret import Secret
 from kinesis_source.options.settings import ClientSettings, IdentitySettings, StreamSettings
 
+pytestmark = pytest.mark.usefixtures("decoder")
+
 CLICKS = StreamSettings.from_key("clicks")
 SHARD = "shardId-000000000000"
 

@@ -9,10 +9,13 @@ import botocore.session
 import pytest
 from botocore.parsers import create_parser
 
-from kinesis_source.aws.api import NO_DATA
-from kinesis_source.aws.decode import decode_body, guard_body, on_before_parse, page_from_reply
+from kinesis_source.aws import decode
+from kinesis_source.aws.api import ALL_DATA, NO_DATA, Page
+from kinesis_source.aws.decode import guard_body, on_before_parse
 from kinesis_source.aws.retry import IncompleteReplyError
+from kinesis_source.native import find_decoder
 
+pytestmark = pytest.mark.usefixtures("decoder")
 SHAPE = botocore.session.Session().get_service_model("kinesis").operation_model("GetRecords")
 
 
@@ -29,6 +32,15 @@ def record(number: int, data: bytes = b"hello", **changes: object) -> dict[str, 
 def body(*records: dict[str, object], **changes: object) -> bytes:
     reply = {"Records": list(records), "NextShardIterator": "AAA", "MillisBehindLatest": 7}
     return json.dumps({**reply, **changes}).encode()
+
+
+def decode_body(raw: bytes, data_prefix: bytes | None = ALL_DATA) -> Page | None:
+    """Decode by the decoder of this test."""
+    return decode.decode_body(raw, data_prefix, find_decoder())
+
+
+def page_from_reply(reply: dict[str, object]) -> Page:
+    return decode.page_from_reply(reply, native=find_decoder())
 
 
 def through_botocore(raw: bytes, status: int = 200, *, fast: bool = True) -> dict[str, object]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from kinesis_source.aws.api import Page
 from kinesis_source.model.positions import Position
 from kinesis_source.options.settings import StreamSettings
+from tests.decoding import as_decoded
 
 Reply = Page | BaseException
 
@@ -16,14 +17,16 @@ def page(
     *numbers: int, more: bool = True, behind: int = 0, children: tuple[str, ...] = (), size: int = 1
 ) -> Page:
     """Return a page whose records have these sequence numbers, and ten times them as arrival."""
-    return Page(
-        [str(number) for number in numbers],
-        [f"key {number}" for number in numbers],
-        [number * 10 for number in numbers],
-        [b"x" * size] * len(numbers),
-        "next" if more else None,
-        behind,
-        children,
+    return as_decoded(
+        Page(
+            [str(number) for number in numbers],
+            [f"key {number}" for number in numbers],
+            [number * 10 for number in numbers],
+            [b"x" * size] * len(numbers),
+            "next" if more else None,
+            behind,
+            children,
+        )
     )
 
 

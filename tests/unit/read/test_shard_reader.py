@@ -12,6 +12,8 @@ from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.read.shard_reader import ShardReader
 
+pytestmark = pytest.mark.usefixtures("decoder")
+
 STREAM = StreamSettings("clicks", "clicks")
 
 

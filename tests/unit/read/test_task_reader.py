@@ -13,6 +13,8 @@ from kinesis_source.read import task as task_module
 from kinesis_source.read.task import read_ranges
 from kinesis_source.records.schema import Content, OutputColumn
 
+pytestmark = pytest.mark.usefixtures("decoder")
+
 SETTINGS = ReadSettings((StreamSettings("s", "s"),))
 COLUMNS = (
     OutputColumn("shardId", Content.SHARD_ID),

@@ -11,7 +11,9 @@ import pytest
 from kinesis_source.aws.api import Page
 from kinesis_source.records.batches import MAX_BATCH_BYTES, MAX_BATCH_ROWS, BatchBuilder
 from kinesis_source.records.schema import Content, OutputColumn
+from tests.decoding import as_decoded
 
+pytestmark = pytest.mark.usefixtures("decoder")
 WHOLE = tuple(OutputColumn(content.value, content) for content in Content)
 SHARD = "shardId-000000000007"
 _BODY = b"\x0a\x01a\x0a\x01b\x1a\x05\x08\x00\x1a\x01x\x1a\x05\x08\x01\x1a\x01y"
@@ -23,13 +25,15 @@ EMPTY_AGGREGATE = b"\xf3\x89\x9a\xc2" + hashlib.md5(b"", usedforsecurity=False).
 def page_of(data: list[bytes]) -> Page:
     """Return records numbered 100, 101, ..., keys k0, k1, ..., one second apart."""
     count = range(len(data))
-    return Page(
-        [str(100 + i) for i in count],
-        [f"k{i}" for i in count],
-        [1_700_000_000_123 + 1_000 * i for i in count],
-        data,
-        next_iterator=None,
-        millis_behind_latest=0,
+    return as_decoded(
+        Page(
+            [str(100 + i) for i in count],
+            [f"k{i}" for i in count],
+            [1_700_000_000_123 + 1_000 * i for i in count],
+            data,
+            next_iterator=None,
+            millis_behind_latest=0,
+        )
     )
 
 

@@ -13,7 +13,9 @@ from kinesis_source.aws.api import Page
 from kinesis_source.records import batches, kpl
 from kinesis_source.records.batches import BatchBuilder
 from kinesis_source.records.schema import Content, OutputColumn
+from tests.decoding import as_decoded
 
+pytestmark = pytest.mark.usefixtures("decoder")
 WHOLE = tuple(OutputColumn(content.value, content) for content in Content)
 MIB = 1024 * 1024
 SMALLEST = b"\x1a\x04\x08\x00\x1a\x00"
@@ -42,7 +44,7 @@ def full_aggregate(key: bytes, size_bytes: int) -> tuple[bytes, int]:
 def batches_of(data: list[bytes], stream: str = "clicks"):
     count = range(len(data))
     numbers, keys = [str(100 + i) for i in count], [f"k{i}" for i in count]
-    page = Page(numbers, keys, [1_000] * len(data), data, None, 0)
+    page = as_decoded(Page(numbers, keys, [1_000] * len(data), data, None, 0))
     return BatchBuilder(WHOLE, stream, deaggregate=True).batches("shardId-000000000007", page)
 
 
