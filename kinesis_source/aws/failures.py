@@ -311,7 +311,7 @@ def _not_found(error: Exception, facts: CallFacts, what: str) -> StreamError:
     account = _arn_account(facts.stream) or facts.account() or "unknown"
     return StreamError(
         "STREAM_NOT_FOUND",
-        f"There is no {facts.target}, account {account} ({what}).",
+        f"There is no {facts.target}, account {account} ({what}): {aws_text(error)}.",
         "Check name and region; for a stream of another account set roleArn to a role there, or "
         "name the stream by its ARN.",
     )

@@ -91,9 +91,14 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
     os.register_at_fork(after_in_child=_remembered.start_anew)
 
 
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+
+
 def remember_secrets(access_key: str, *secrets: str | None) -> None:
     """Take note of credentials, before anything is done with them."""
-    _remembered.add(access_key, mask_access_key(access_key))
+    # LocalStack takes an account's number for a key: that is no secret, and messages name accounts.
+    if not _ACCOUNT.fullmatch(access_key):
+        _remembered.add(access_key, mask_access_key(access_key))
     for secret in secrets:
         if secret:
             _remembered.add(secret, HIDDEN)

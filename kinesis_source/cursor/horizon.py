@@ -89,12 +89,12 @@ class Horizon:
         """
         if isinstance(position, Marker | ShardEnd):
             return False
-        since_ms, now_ms = empty_at_ms(position), self._now_ms()
-        if since_ms is not None and now_ms - since_ms <= max(
-            SHORTEST_RETENTION_MS, self._retention_ms()
-        ):
+        since_ms, whole_ms = empty_at_ms(position), getattr(position, "whole_ms", None)
+        now_ms, retention_ms = self._now_ms(), max(SHORTEST_RETENTION_MS, self._retention_ms())
+        if since_ms is None:  # offsets of version 1 tell no more of a shard without records
+            return whole_ms is not None and now_ms - whole_ms > retention_ms
+        if now_ms - since_ms <= retention_ms:
             return False
-        whole_ms = getattr(position, "whole_ms", None)
         return whole_ms is None or now_ms - whole_ms > MARGIN_MS
 
     def _age_ms(self, position: Position | FromRecord) -> int:
