@@ -21,6 +21,7 @@ from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamOffset, StreamPosition
 from kinesis_source.model.positions import (
     END,
+    LOST,
     TRIM_HORIZON,
     AfterRecord,
     FromRecord,
@@ -302,7 +303,8 @@ def next_retention(
     if noted_ms is None or described_ms <= noted_ms:
         return described_ms
     horizon_ms = now_ms - noted_ms + MARGIN_MS
-    known = [empty_at_ms(p) for p in positions.values() if not is_finished(p)]
+    # Finished shards too: their children begin by what they say.
+    known = [empty_at_ms(p) for p in positions.values() if p is not LOST]
     is_young = all(ms is not None and ms > horizon_ms for ms in known)
     return described_ms if is_young else noted_ms
 
