@@ -32,16 +32,11 @@ def created_anew(stream_key: str, start: StreamPosition, created_ms: int) -> Los
 
 def vanished(stream_key: str, start: StreamPosition, resets: Mapping[str, Position]) -> Loss:
     """Say that AWS knows shards, or the positions in them, no more."""
-    places = "; ".join(
-        f"{shard_id!r} behind {name_position(start.shards.get(shard_id, TRIM_HORIZON))}"
-        for shard_id in sorted(resets)[:NAMED_SHARDS]
-    )
-    left = len(resets) - NAMED_SHARDS
-    more = f" and {left} more" if left > 0 else ""
+    starts = {shard_id: start.shards.get(shard_id, TRIM_HORIZON) for shard_id in resets}
     return Loss(
         "DATA_LOSS_SHARD",
         f"Stream {stream_key!r} knows these shards, the positions in them or the children of them "
-        f"no more: {places}{more}. What was unread there may be gone: it is older than the "
+        f"no more: {_places(starts)}. What was unread there may be gone: it is older than the "
         "retention.",
         _HINT,
     )
@@ -49,17 +44,11 @@ def vanished(stream_key: str, start: StreamPosition, resets: Mapping[str, Positi
 
 def gone_unwatched(stream_key: str, starts: Mapping[str, Position], retention_ms: int) -> Loss:
     """Say that records may have come, and gone, before anybody looked."""
-    places = "; ".join(
-        f"{shard_id!r} behind {name_position(starts[shard_id])}"
-        for shard_id in sorted(starts)[:NAMED_SHARDS]
-    )
-    left = len(starts) - NAMED_SHARDS
-    more = f" and {left} more" if left > 0 else ""
     return Loss(
         "DATA_LOSS_TRIMMED",
         f"Stream {stream_key!r}: records may be gone that came into these shards and grew older "
         f"than the retention of {retention_ms // 3_600_000} h before the query looked: "
-        f"{places}{more}.",
+        f"{_places(starts)}.",
         _HINT,
     )
 
@@ -87,6 +76,15 @@ def begun_late(stream_key: str, late: Sequence[LateShard]) -> Loss:
     is_unread = any(shard.unread for shard in late)
     code = "DATA_LOSS_SHARD" if is_unread else "DATA_LOSS_TRIMMED"
     return Loss(code, " ".join(texts), _HINT)
+
+
+def _places(starts: Mapping[str, Position]) -> str:
+    places = "; ".join(
+        f"{shard_id!r} behind {name_position(starts[shard_id])}"
+        for shard_id in sorted(starts)[:NAMED_SHARDS]
+    )
+    left = len(starts) - NAMED_SHARDS
+    return f"{places} and {left} more" if left > 0 else places
 
 
 def _names(shard_ids: Sequence[str]) -> str:
