@@ -97,9 +97,9 @@ class Query:
     """
 
     def __init__(self, options: dict[str, str]) -> None:
-        # Another time-out makes another client of the same process's cache: an executor's.
+        self._options = options
         self._driver = _reader(options)
-        self._executor = _reader({**options, "connectTimeout": "4999ms"})
+        self._executor = _executor(options)
         self._end: dict[str, Any] | None = None
         self.batches: list[list[Row]] = []
         self.offsets: list[str] = []
@@ -113,6 +113,18 @@ class Query:
         """Forget everything but the checkpoint."""
         self._driver.stop()
         self._driver = pickle.loads(pickle.dumps(self._driver))  # noqa: S301 - made here
+
+    def give_executors(self, **options: str) -> None:
+        """Let the tasks from now on run with other options than the driver."""
+        stream_api(self._executor._settings.client).close()
+        self._executor = _executor({**self._options, **options})
+
+    def restart_with(self, **options: str) -> None:
+        """Restart with other options."""
+        self.close()
+        self._options = {**self._options, **options}
+        self._driver = _reader(self._options)
+        self._executor = _executor(self._options)
 
     def close(self) -> None:
         """End threads and connections."""
@@ -184,6 +196,11 @@ def _reader(options: dict[str, str]) -> KinesisStreamReader:
     copy = pickle.loads(pickle.dumps(reader))  # noqa: S301 - made one line above
     assert isinstance(copy, KinesisStreamReader)
     return copy
+
+
+def _executor(options: dict[str, str]) -> KinesisStreamReader:
+    # Another time-out makes another client of the same process's cache.
+    return _reader({**options, "connectTimeout": "4999ms"})
 
 
 def _json(offset: dict[str, Any]) -> dict[str, Any]:
