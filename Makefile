@@ -40,7 +40,8 @@ demo: $(INSTALLED) java ## Show the main job: a stream of another account, live 
 	@$(PY) -m kinesis_source.cli.main demo
 
 test: $(READY) java ## Run the tests, but for faults, crashes and the soak
-	@$(PYTEST) tests --ignore=tests/fault --ignore=tests/crash
+	@$(PYTEST) -n 2 tests/unit tests/contract tests/property
+	@$(PYTEST) tests $(addprefix --ignore=tests/,unit contract property fault crash)
 
 unit: $(READY) ## Run the tests that need no Java
 	@$(PYTEST) tests/unit tests/contract

@@ -23,6 +23,7 @@ class ScriptedServer:
         self.operations: list[str] = []
         self.is_over = threading.Event()
         self.sent_bytes = 0
+        self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._serve)]
         self._threads[0].start()
 
@@ -30,6 +31,7 @@ class ScriptedServer:
         with suppress(OSError):
             while not self.is_over.is_set():
                 connection, _ = self._listener.accept()
+                self._connections.append(connection)
                 thread = threading.Thread(target=self._serve_one, args=(connection,))
                 self._threads.append(thread)
                 thread.start()
@@ -52,6 +54,9 @@ class ScriptedServer:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for connection in self._connections:  # a client may keep one open, unused
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(15)
 

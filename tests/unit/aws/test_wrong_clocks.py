@@ -29,6 +29,18 @@ from tests.unit.aws.scripted_server import Peer, serving
 CLICKS = StreamSettings.from_key("clicks")
 SHARD = "shardId-000000000000"
 HOUR_S = 3_600
+DESCRIPTION = {
+    "StreamDescriptionSummary": {
+        "StreamName": "clicks",
+        "StreamARN": "arn:aws:kinesis:us-east-1:000000000000:stream/clicks",
+        "StreamStatus": "ACTIVE",
+        "RetentionPeriodHours": 24,
+        "StreamCreationTimestamp": 1_700_000_000.0,
+        "OpenShardCount": 1,
+        "EncryptionType": "NONE",
+        "EnhancedMonitoring": [],
+    }
+}
 KEYS = IdentitySettings("test", Secret("test"))
 
 
@@ -168,6 +180,8 @@ def test_a_proxys_refusal_does_not_tell_the_time(way):
             refusals.pop()
             ahead = formatdate(time.time() + HOUR_S, usegmt=True)
             peer.reply(b"<html>busy</html>", 503, Date=ahead, x_amzn_RequestId="")
+        elif operation == "DescribeStreamSummary":
+            peer.reply(json.dumps(DESCRIPTION).encode())
         else:
             peer.reply(b'{"ShardIterator":"x"}')
 
@@ -183,6 +197,9 @@ def kinesis_behind_proxy(ahead_s: float, *, tells: bool):
 
     def answer(operation: str, body: bytes, peer: Peer) -> None:
         date = formatdate(time.time() + ahead_s, usegmt=True)
+        if operation == "DescribeStreamSummary":  # who forgot AWS's clock asks for it
+            peer.reply(json.dumps(DESCRIPTION).encode(), Date=date)
+            return
         asked_s = json.loads(body).get("Timestamp", 0)
         now_s = time.time()
         if asked_s <= now_s:
