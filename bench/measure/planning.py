@@ -61,7 +61,8 @@ class _Sampled:
         self._calls: dict[str, list[tuple[float, str]]] = {
             f"shardId-{index * shards // SAMPLED:012d}": [] for index in range(SAMPLED)
         }
-        # On the instance: it is the process's own client, which its settings lead to.
+        # On the instance that planning asks: a part of the process's own client.
+        api = api.trying_once()
         api.get_iterator = self._noting("GetShardIterator", api.get_iterator)  # type: ignore[method-assign]
         api.get_page = self._noting("GetRecords", api.get_page)  # type: ignore[method-assign]
 
@@ -168,7 +169,9 @@ class Steady:
 def run_batches(planned: Planned, server: ReplayServer, polls: int) -> Steady:
     """Plan batches of two seconds until a shard was polled so often; empty offsets make none."""
     shards = server.settings.shards
+    stop_s = time.monotonic() + WATCHDOG_S
     while planned.sampled.count(0.0) < (SETTLED if shards == 1_000 else 1):
+        assert time.monotonic() < stop_s, "a sampled shard is not polled"
         if planned.query.plan():
             time.sleep(BATCH_S)
     found = Steady()

@@ -33,6 +33,11 @@ LONGEST_DELAY_S = 4.0
 """Between two looks that fail: a page of 10 MiB blocks its shard for 5 s, longer is of no use."""
 LEAST_FAILURES = 4
 """Fewer may be chance where other readers take the shard's calls."""
+FIRST_YIELD_S = 0.25
+"""How much later than asked for looks come once AWS throttled one; twice as much with each."""
+LESS_YIELD = 0.9
+"""What is left of it after each look that is answered. Looks that came back at once would leave
+executors, of this query and of others, nothing of the shard's five calls a second."""
 
 
 @dataclass
@@ -68,6 +73,8 @@ class FollowedShard:
     failing_since_s: float | None = None
     error: KinesisSourceError | None = None
     failures: int = 0
+    yields_s: float = 0.0
+    """How much later than asked for looks come, because the shard's calls are in demand."""
     is_slow: bool = False
     is_in_future: bool = False
 
@@ -138,11 +145,14 @@ class FollowedShard:
         self.error = finding.error
         if finding.outcome in (Outcome.LATER, Outcome.DENIED):
             self.failures += 1
+            if isinstance(finding.error, ThrottledError):
+                self.yields_s = min(LONGEST_DELAY_S, max(FIRST_YIELD_S, 2 * self.yields_s))
             if self.failing_since_s is None:
                 self.failing_since_s = now_s
         else:
             self.answered_s = began_s
             self.failures, self.failing_since_s = 0, None
+            self.yields_s *= LESS_YIELD
 
     @property
     def delay_s(self) -> float:

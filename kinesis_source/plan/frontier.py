@@ -226,6 +226,9 @@ class StreamFrontier:
             # A budget that ends shows at its end.
             left_s = shard.failing_since_s + self._budget_s - self._runtime.monotonic()
             return min(shard.delay_s, left_s) if left_s > 0 else shard.delay_s
+        return self._interval_s(shard, finding) + shard.yields_s
+
+    def _interval_s(self, shard: FollowedShard, finding: Finding) -> float:
         if self._not_after_ms is not None:
             return CATCH_UP_INTERVAL_S
         poll_s = self._settings.poll_interval_ms / 1000
