@@ -35,13 +35,14 @@ _MOST_MARGIN_MS: Final = 24 * 3_600_000
 # Who asks about "now" asks for moments close to it. A much older one may have been refused for
 # another reason, and must not put the clock back by its age.
 _NOW_MS: Final = 3_600_000
-_REQUEST_IDS: Final = ("x-amzn-requestid", "x-amz-request-id")
+_REQUEST_IDS: Final = frozenset({"x-amzn-requestid", "x-amz-request-id"})
 
 
 def is_from_aws(headers: Mapping[str, str]) -> bool:
     """Say whether a reply carries a request id, as each of AWS's does (names in any case)."""
-    names = {name.lower() for name in headers if headers[name].strip()}
-    return any(name in names for name in _REQUEST_IDS)
+    return any(
+        name.lower() in _REQUEST_IDS and bool(value.strip()) for name, value in headers.items()
+    )
 
 
 class ServerClock:

@@ -13,6 +13,7 @@ Where no pattern can be had, every call goes through botocore. Retries are not m
 
 from __future__ import annotations
 
+import http.client
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from botocore.endpoint import convert_to_response_dict
 from botocore.hooks import first_non_none_response
 from botocore.parsers import create_parser
 
-from kinesis_source.aws.bodies import read_body
+from kinesis_source.aws.exchange import Exchange, Reply
 from kinesis_source.aws.pattern import RequestPattern, is_signed_with, learn_pattern
 from kinesis_source.aws.renewal import FrozenKeys
 from kinesis_source.aws.signing import SigningClock
@@ -59,6 +60,7 @@ class Connection:
         # botocore's own: no public name leads to it. Without it each call goes through botocore.
         self._http: Any = getattr(getattr(client, "_endpoint", None), "http_session", None)
         self._is_direct = credentials is not None and callable(getattr(self._http, "send", None))
+        self._exchange = Exchange(self._http)
         # None: botocore's requests of this kind are of another form.
         self._patterns: dict[_Key, RequestPattern | None] = {}
         self._thread = threading.local()
@@ -99,15 +101,13 @@ class Connection:
         pattern = self._patterns[key]
         if pattern is None:
             return read(self._plain(operation, params))
-        response = self._send(operation, params, pattern, keys)
-        if response.status_code == 200:
-            self._signing.observe(response.headers)
-            body = read_body(response)
-            value = decode(body)
+        reply = self._send(operation, params, pattern, keys)
+        if reply.status == http.client.OK:
+            self._signing.observe(reply.headers)
+            value = decode(reply.body)
             if value is not None:
                 return value
-            response = AWSResponse(response.url, 200, response.headers, _Read(bytes(body)))
-        return read(self._parse(operation, response))
+        return read(self._parse(operation, pattern.url, reply))
 
     def _plain(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         reply: dict[str, Any] = getattr(self.client, _METHODS[operation])(**params)
@@ -139,18 +139,24 @@ class Connection:
 
     def _send(
         self, operation: str, params: dict[str, Any], pattern: RequestPattern, keys: FrozenKeys
-    ) -> Any:
+    ) -> Reply:
         body = _body(params)
         # A plain dict: botocore's own kind of headers costs 0.1 ms more, in urllib3.
         headers = pattern.headers(body, keys, self._signing.amz_date())
         request = AWSPreparedRequest("POST", pattern.url, headers, body, stream_output=True)
         events = self.client.meta.events
         answers = events.emit(f"before-send.kinesis.{operation}", request=request)
-        answer = first_non_none_response(answers)
-        return answer if answer is not None else self._http.send(request)
+        response = first_non_none_response(answers)
+        if response is None:
+            reply = self._exchange.post(request)
+            if reply is not None:
+                return reply
+            response = self._http.send(request)
+        return Reply(response.status_code, response.headers, response.content)
 
-    def _parse(self, operation: str, response: Any) -> dict[str, Any]:
+    def _parse(self, operation: str, url: str, reply: Reply) -> dict[str, Any]:
         """Do with a reply what botocore's client does, handlers included."""
+        response = AWSResponse(url, reply.status, reply.headers, _Read(bytes(reply.body)))
         events = self.client.meta.events
         model = self.client.meta.service_model.operation_model(operation)
         raw = convert_to_response_dict(response, model)

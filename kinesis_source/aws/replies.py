@@ -28,9 +28,11 @@ __all__ = [
     "LIST_REPLY_BYTES",
     "MIN_BYTES_PER_S",
     "SMALL_REPLY_BYTES",
+    "ReplyBounds",
     "bound_replies",
     "page_bytes",
     "reply_limits",
+    "reply_on",
 ]
 
 MIN_BYTES_PER_S: Final = 16 * 1024
@@ -110,24 +112,34 @@ def _bounded_pool(pool_class: Any) -> Any:
     return type(f"Bounded{pool_class.__name__}", (pool_class,), {"ConnectionCls": bounded})
 
 
+def reply_on(bounds: ReplyBounds, came: bytes) -> http.client.HTTPResponse:
+    """Return a reply to a POST, of which some bytes were read already; not begun."""
+    bounds.came = came
+    return _Reply(bounds, method="POST")
+
+
 class _Reply(http.client.HTTPResponse):
     """A reply that is read within the limits of the thread that asked for it."""
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        self._bounds = _Bounds(sock)
+        self._bounds = sock if isinstance(sock, ReplyBounds) else ReplyBounds(sock)
         super().__init__(self._bounds, *args, **kwargs)  # type: ignore[arg-type]
 
     def begin(self) -> None:
         super().begin()
-        bounds = self._bounds
-        if self.status != http.client.OK:
-            bounds.most_bytes = min(bounds.most_bytes, ERROR_REPLY_BYTES)
-        if self.length is not None and self.length > bounds.most_bytes:
-            raise ReplyTooLargeError(bounds.most_bytes)
+        self._bounds.expect(self.status, self.length)
 
 
-class _Bounds:
-    """In the place of a socket: all that http.client asks of it is a file to read from."""
+class ReplyBounds:
+    """What is left of one reply's time and bytes. Reads it, or lets http.client read it.
+
+    In the place of a socket: all that http.client asks of one is a file to read from.
+
+    Parameters
+    ----------
+    sock : socket.socket or another that urllib3 connects with
+        Its time-out is the read time-out.
+    """
 
     def __init__(self, sock: Any) -> None:
         now_s = time.monotonic()
@@ -137,9 +149,38 @@ class _Bounds:
         self._ends_s, self.most_bytes = limits or (now_s + _DEFAULT_TIME_S, SMALL_REPLY_BYTES)
         self._due_s = now_s + self._timeout_s
         self._count = 0
+        self.came = b""
+        """What was read already of what :meth:`makefile` is asked for."""
 
     def makefile(self, mode: str) -> io.BufferedReader:
+        """Return a file of the reply's bytes."""
         return io.BufferedReader(_Reader(self._sock.makefile(mode, buffering=0), self))
+
+    def expect(self, status: int, length: int | None) -> None:
+        """Refuse what is too large by its head.
+
+        Raises
+        ------
+        ReplyTooLargeError
+        """
+        if status != http.client.OK:
+            self.most_bytes = min(self.most_bytes, ERROR_REPLY_BYTES)
+        if length is not None and length > self.most_bytes:
+            raise ReplyTooLargeError(self.most_bytes)
+
+    def receive(self, most_bytes: int) -> bytes:
+        """Return the next bytes, none at the end."""
+        self.before_read()
+        piece: bytes = self._sock.recv(most_bytes)
+        self.after_read(len(piece))
+        return piece
+
+    def receive_into(self, view: memoryview) -> int:
+        """Read the next bytes into a view; return how many, 0 at the end."""
+        self.before_read()
+        count: int = self._sock.recv_into(view)
+        self.after_read(count)
+        return count
 
     def before_read(self) -> None:
         """Let the next read wait no longer than the reply may take."""
@@ -153,6 +194,7 @@ class _Bounds:
             self._sock.settimeout(left_s)
 
     def after_read(self, count: int) -> None:
+        """Count what came."""
         self._count += count
         if self._count > self.most_bytes + _HEAD_BYTES:
             raise ReplyTooLargeError(self.most_bytes)
@@ -161,7 +203,7 @@ class _Bounds:
 class _Reader(io.RawIOBase):
     """The socket's own file, watched."""
 
-    def __init__(self, raw: Any, bounds: _Bounds) -> None:
+    def __init__(self, raw: Any, bounds: ReplyBounds) -> None:
         super().__init__()
         self._raw = raw
         self._bounds = bounds
@@ -170,6 +212,11 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        if came := self._bounds.came:
+            begun = came[: len(buffer)]
+            buffer[: len(begun)] = begun
+            self._bounds.came = came[len(begun) :]
+            return len(begun)
         self._bounds.before_read()
         count: int | None = self._raw.readinto(buffer)
         self._bounds.after_read(count or 0)

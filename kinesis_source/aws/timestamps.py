@@ -7,6 +7,7 @@ botocore cut them to whole seconds on their way out.
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import re
 from email.utils import parsedate_to_datetime
@@ -33,6 +34,7 @@ def from_epoch_ms(epoch_ms: int) -> datetime.datetime:
     return _EPOCH + epoch_ms * _MILLISECOND
 
 
+@functools.lru_cache(maxsize=16)  # all replies of a second have the same
 def date_header_ms(header: str | None) -> int | None:
     """Return an HTTP Date header in ms since 1970, None if there is none that can be read."""
     try:

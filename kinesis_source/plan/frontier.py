@@ -142,7 +142,7 @@ class StreamFrontier:
             due = [
                 shard
                 for shard in self._shards.values()
-                if shard.is_open and shard.due_s <= now_s and shard.looking_since_s is None
+                if shard.due_s <= now_s and shard.looking_since_s is None and shard.is_open
             ]
             for shard in due:
                 shard.looking_since_s = now_s

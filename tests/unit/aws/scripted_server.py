@@ -21,6 +21,8 @@ class ScriptedServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.operations: list[str] = []
+        self.requests: list[dict[str, str]] = []
+        """The headers of each, by names in lower case, and its first line under ""."""
         self.is_over = threading.Event()
         self.sent_bytes = 0
         self._connections: list[socket.socket] = []
@@ -40,14 +42,19 @@ class ScriptedServer:
         peer = Peer(connection, self)
         with connection, connection.makefile("rb") as file, suppress(OSError, ValueError):
             connection.settimeout(10)
-            while file.readline():
+            while first := file.readline():
                 lines = (line.decode() for line in iter(file.readline, b"\r\n"))
                 pairs = (line.strip().split(": ", 1) for line in lines)
                 headers = {name.lower(): value for name, value in pairs}
                 body = file.read(int(headers["content-length"]))
                 operation = headers.get("x-amz-target", ".").split(".")[1]
                 self.operations.append(operation)
+                self.requests.append({**headers, "": first.decode().strip()})
                 self._answer(operation, body, peer)
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
 
     def close(self) -> None:
         self.is_over.set()
@@ -73,6 +80,11 @@ class Peer:
             raise OSError
         self._connection.sendall(data)
         self._server.sent_bytes += len(data)
+
+    def end(self, how: int = socket.SHUT_WR) -> None:
+        """Send no more."""
+        with suppress(OSError):
+            self._connection.shutdown(how)
 
     def drip(self, data: bytes, pause_s: float, step: int = 1) -> None:
         """Send ``step`` bytes at a time; stops when the test is over."""

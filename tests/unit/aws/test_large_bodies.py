@@ -1,4 +1,4 @@
-"""Large bodies: read whole, into memory that stays, or as botocore reads them."""
+"""Large bodies: read whole, into memory that stays."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from botocore import exceptions as boto
 
-from kinesis_source.aws import direct
 from kinesis_source.aws.api import Page
-from kinesis_source.aws.bodies import read_body
 from kinesis_source.aws.client import BotoStreamApi
+from kinesis_source.aws.exchange import Exchange
 from kinesis_source.aws.retry import RetryPolicy
 from kinesis_source.errors import ServiceError
 from kinesis_source.model.positions import TRIM_HORIZON
@@ -26,15 +24,17 @@ SHARD = "shardId-000000000000"
 
 @pytest.fixture
 def read(monkeypatch) -> list[str]:
-    """The types of the bodies that were read."""
+    """The types of the bodies that came on open connections."""
     types: list[str] = []
+    post = Exchange.post
 
-    def noted(response):
-        body = read_body(response)
-        types.append(type(body).__name__)
-        return body
+    def noted(self, request):
+        reply = post(self, request)
+        if reply is not None:
+            types.append(type(reply.body).__name__)
+        return reply
 
-    monkeypatch.setattr(direct, "read_body", noted)
+    monkeypatch.setattr(Exchange, "post", noted)
     return types
 
 
@@ -118,51 +118,3 @@ def test_what_breaks_off_for_good_is_an_error_with_a_name(api, kinesis_emulator)
     with pytest.raises(ServiceError, match=r"^\[SERVICE_UNAVAILABLE\].*'clicks'"):
         hasty.get_page(CLICKS, SHARD, iterator, 100)
     hasty.close()
-
-
-class Reply:
-    """A reply as botocore hands it over, with a body that does not come from a socket."""
-
-    url = "http://127.0.0.1"
-    raw = object()
-    content = b"as ever"
-
-    def __init__(self, **headers: str) -> None:
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"content_length": "10"},
-        {"content_length": "1000000", "transfer_encoding": "chunked"},
-        {"content_length": "1000000", "content_encoding": "gzip"},
-        {"content_length": "1000000000"},
-        {"content_length": "1_000_000"},
-        {"content_length": "1000000"},  # but no reader below urllib3
-    ],
-)
-def test_other_bodies_are_read_as_ever(headers):
-    assert read_body(Reply(**headers)) == b"as ever"
-
-
-def test_a_reply_that_stops_coming_is_a_read_timeout(monkeypatch):
-    closed: list[bool] = []
-
-    class Raw:
-        class _fp:  # noqa: N801 - urllib3's name
-            @staticmethod
-            def readinto(view: memoryview) -> int:  # noqa: ARG004
-                raise TimeoutError
-
-        @staticmethod
-        def close() -> None:
-            closed.append(True)
-
-    monkeypatch.setattr("http.client.HTTPResponse", type)
-    reply = Reply(content_length="1000000")
-    reply.raw = Raw
-    with pytest.raises(boto.ReadTimeoutError):
-        read_body(reply)
-    assert closed

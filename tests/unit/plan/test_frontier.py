@@ -161,6 +161,27 @@ def test_a_throttled_shard_is_asked_later_and_later_and_given_up_at_the_end_of_t
     assert sum(waits) == pytest.approx(20.0)
 
 
+def test_a_shard_whose_calls_are_in_demand_is_looked_at_less_often_for_a_while(
+    frontier, runtime
+) -> None:
+    """Looks that came back at once would leave the executors nothing of five calls a second."""
+    taken = follow(frontier)
+
+    def wait_after(*outcomes: Outcome) -> float:
+        for outcome in outcomes:
+            error = THROTTLED if outcome is Outcome.LATER else None
+            taken.looking_since_s = runtime.now_s
+            frontier.settle(taken, Finding(outcome, AT_5, has_looked=True, error=error))
+        return taken.due_s - runtime.now_s
+
+    usual_s = wait_after(Outcome.TIP)
+    after_one_s = wait_after(Outcome.LATER, Outcome.TIP)
+    assert usual_s + 0.2 < after_one_s < usual_s + 0.3
+    after_many_s = wait_after(*[Outcome.LATER, Outcome.TIP] * 20)
+    assert usual_s + 2 < after_many_s < usual_s + 4
+    assert wait_after(*[Outcome.TIP] * 40) < usual_s + 0.1
+
+
 def test_shards_that_were_refused_together_come_back_at_different_times(frontier) -> None:
     ids = [f"shardId-{n:012}" for n in range(50)]
     frontier.adopt(dict.fromkeys(ids, AT_5), 1, 86_400_000)
