@@ -3,6 +3,9 @@
 Runs in driver-side Python workers, made anew for each ``load()``. Checks the options there, before
 anything runs and without any call to AWS; then hands out readers. Pickled: plain values only. One
 kind of load is no read but the preview's question, see spark/access_check.py.
+
+Spark imports this module in each session that uses any Python data source, whichever: it imports
+next to nothing, and what a load needs when it is needed.
 """
 
 from __future__ import annotations
@@ -14,11 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader
 
 from kinesis_source.errors import OptionError
-from kinesis_source.options.parse import parse_options
-from kinesis_source.records.schema import resolve_columns, spark_schema
 from kinesis_source.spark.access_check import answer, is_question
-from kinesis_source.spark.importable import reduce_portably
-from kinesis_source.spark.stream import KinesisStreamReader
+from kinesis_source.spark.importable import expect_dependencies, missing_text, reduce_portably
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,6 +40,9 @@ class KinesisDataSource(DataSource):
 
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
+        _expect_dependencies()
+        from kinesis_source.options.parse import parse_options
+
         self._question = is_question(options)
         try:
             if not self._question:
@@ -56,10 +59,17 @@ class KinesisDataSource(DataSource):
 
     def schema(self) -> StructType:
         """Return all columns, in their documented order."""
-        return answer(self.options) if self._question else spark_schema()
+        if self._question:
+            return answer(self.options)
+        from kinesis_source.records.schema import spark_schema
+
+        return spark_schema()
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802 - Spark's
         """Return the reader of a streaming query."""
+        from kinesis_source.records.schema import resolve_columns
+        from kinesis_source.spark.stream import KinesisStreamReader
+
         try:
             columns = resolve_columns(schema)
         except OptionError as error:
@@ -78,6 +88,18 @@ class KinesisDataSource(DataSource):
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The options hold secrets as plain text; the settings hold all that is needed.
         return reduce_portably(_restore, (type(self), getattr(self, "settings", None)))
+
+
+def _expect_dependencies() -> None:
+    try:
+        expect_dependencies()
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            "OPTION_PACKAGE",
+            f"{missing_text(error.name)}, which the source needs there.",
+            "Install kinesis-source and what it needs in the Python of the driver and of every "
+            "executor (PYSPARK_PYTHON).",
+        ) from None
 
 
 def _restore(cls: type[KinesisDataSource], settings: Any) -> KinesisDataSource:

@@ -205,8 +205,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
         Integer(1, 1_000_000_000),
         "About how many Kinesis records (aggregated ones count once) a micro-batch holds of all"
         " streams together; shards that are behind get even shares. Default: no such limit, see"
-        " `maxBytesPerTrigger`. `Trigger.Once` ignores it, and so does the first batch of a run on"
-        " Spark 4.0 and 4.1.",
+        " `maxBytesPerTrigger`. `Trigger.Once` ignores it, but on Spark 4.0 and 4.1, where a run"
+        " with the trigger `availableNow` or `once` is one batch of at most so many.",
     ),
     Option(
         "maxBytesPerTrigger",

@@ -37,6 +37,8 @@ class Finding:
         The first record behind a start that is no record, once one was seen.
     has_looked : bool
         Whether a page showed what is at the start, or that nothing is.
+    is_searching : bool
+        Whether records are known to be left, and not how far they go.
     is_unwatched : bool
         Whether records may have come behind the bound, and gone, before this look.
     is_exhausted : bool
@@ -63,3 +65,4 @@ class Finding:
     error: KinesisSourceError | None = None
     place: Position = TRIM_HORIZON
     is_unwatched: bool = False
+    is_searching: bool = False

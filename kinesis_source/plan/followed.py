@@ -65,6 +65,8 @@ class FollowedShard:
     is_unwatched: bool = False
     is_unfinished: bool = False
     """Whether the last look left open if there is more."""
+    is_searching: bool = False
+    """Whether it is open how far the records go that are left."""
     density: Density | None = None
     millis_behind_latest: int | None = None
     looking_since_s: float | None = None
@@ -130,6 +132,7 @@ class FollowedShard:
         elif not isinstance(self.bound, ShardEnd):  # a listing may have been quicker
             self.bound = finding.bound
         self.is_unfinished = finding.outcome in (Outcome.MORE, Outcome.UNANSWERED)
+        self.is_searching = finding.is_searching
         self.is_in_future = finding.outcome is Outcome.IN_FUTURE
         return before != self._known
 

@@ -32,6 +32,9 @@ __all__ = ["StreamFrontier"]
 logger = logging.getLogger("kinesis_source")
 
 UNANSWERED_INTERVAL_S = 0.334
+SEARCHING_INTERVAL_S = 0.55
+"""While it is open how far the records go, and nobody reads: up to 1 MiB and two pages each. With the
+first look and the access check that are five in a second."""
 """AWS allows 5 GetRecords a second and shard; executors need the rest."""
 CATCH_UP_INTERVAL_S = 0.5
 """Between two looks at a shard while a query waits for its tip: at most 4 GetRecords a second."""
@@ -164,9 +167,9 @@ class StreamFrontier:
         except BaseException:
             self.give_up(shard)
             raise
-        self.settle(shard, finding)
+        self.settle(shard, finding, shares_rate=shares_rate)
 
-    def settle(self, shard: FollowedShard, finding: Finding) -> None:
+    def settle(self, shard: FollowedShard, finding: Finding, *, shares_rate: bool = False) -> None:
         """Take in what a poll learned."""
         with self._lock:
             if self._shards.get(shard.shard_id) is not shard or shard.looking_since_s is None:
@@ -176,7 +179,7 @@ class StreamFrontier:
                 self._learned += 1
             shard.note_look(finding, now_s)
             self._note_claims(shard, finding, began_s, now_s)
-            shard.due_s = max(now_s, began_s + self._pause_s(shard, finding))
+            shard.due_s = max(now_s, began_s + self._pause_s(shard, finding, shares_rate))
             if finding.outcome is Outcome.UNLISTED_END or is_finished(shard.bound):
                 self.listing.ask_for_another()  # children are wanted
         if finding.outcome is Outcome.IN_FUTURE:
@@ -221,20 +224,22 @@ class StreamFrontier:
                 name_position(shard.start),
             )
 
-    def _pause_s(self, shard: FollowedShard, finding: Finding) -> float:
+    def _pause_s(self, shard: FollowedShard, finding: Finding, shares_rate: bool) -> float:
         if shard.failing_since_s is not None:
             # A budget that ends shows at its end.
             left_s = shard.failing_since_s + self._budget_s - self._runtime.monotonic()
             return min(shard.delay_s, left_s) if left_s > 0 else shard.delay_s
-        return self._interval_s(shard, finding) + shard.yields_s
+        return self._interval_s(shard, finding, shares_rate) + shard.yields_s
 
-    def _interval_s(self, shard: FollowedShard, finding: Finding) -> float:
+    def _interval_s(self, shard: FollowedShard, finding: Finding, shares_rate: bool) -> float:
         if self._not_after_ms is not None:
             return CATCH_UP_INTERVAL_S
         poll_s = self._settings.poll_interval_ms / 1000
         interval_s = min(poll_s * finding.interval_factor, max(poll_s, LARGEST_INTERVAL_S))
         if finding.outcome is Outcome.UNANSWERED or not shard.has_looked:
             return min(interval_s, UNANSWERED_INTERVAL_S)
+        if finding.is_searching and not shares_rate:
+            return min(interval_s, SEARCHING_INTERVAL_S)
         return interval_s
 
     # What was learned
@@ -290,6 +295,12 @@ class StreamFrontier:
     def shard_count(self) -> int:
         """How many shards are followed."""
         return len(self._shards)
+
+    @property
+    def has_unknown_ends(self) -> bool:
+        """Whether records are left in some shard, and it is open how far they go."""
+        with self._lock:
+            return any(shard.is_searching for shard in self._shards.values() if shard.is_open)
 
     @property
     def is_searching(self) -> bool:

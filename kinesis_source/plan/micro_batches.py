@@ -34,6 +34,9 @@ that without moving (plan/probe.py), the one after it moves. Spark's processAllA
 unchanged offset as proof that all is read."""
 FIRST_ROUND_S = 30.0
 """How long a batch waits for all shards where nothing recent is known of them."""
+FIRST_SEARCH_S = 1.25
+"""How long the first batch after a start waits, where records are left, to know how far they go: two
+looks more. Without, the first batches of an old backlog hold a page of each shard."""
 GATHER_INTERVALS = 1.25
 """Poll intervals after the last plan in which a batch waits for all shards that are being polled.
 Later, what is known of some will do: planning delays no batch."""
@@ -157,14 +160,18 @@ class MicroBatchPlanner:
         called_s = self._runtime.monotonic()
         self._poller.is_batch_running = False
         self._adopt(start)
+        searched_s = called_s
         if self._poller.awaken():
             gathered_s = called_s + FIRST_ROUND_S
+            searched_s += FIRST_SEARCH_S
         else:
             gathered_s = self._planned_s + GATHER_INTERVALS * self._interval_s
         since_s = max(self._planned_s, called_s - 2 * self._interval_s)
         end, seen, planned_s = start, None, called_s
         while True:
             is_settled = all(f.is_settled(since_s) for f in self._frontiers.values())
+            if is_settled and self._runtime.monotonic() < searched_s:
+                is_settled = not any(f.has_unknown_ends for f in self._frontiers.values())
             if is_settled or self._runtime.monotonic() >= gathered_s:
                 if (known := self._known()) != seen:
                     seen = known

@@ -8,6 +8,9 @@ correctness, only for progress. One poll does one of three things (docs/ARCHITEC
 - leap, when a walk did not reach the tip: the first record of the last 200 ms;
 - search, when a leap found nothing ahead: walk, and halve the time between the bound and the leap.
 
+The first look at a shard that is behind walks and leaps, so that the first batch of a backlog is a
+large one.
+
 After a leap that hit, the next poll leaps first: at full rate a poll is one GetShardIterator and
 one GetRecords. At least every second poll walks or moves ahead, so progress never depends on
 arrival times, which AWS does not promise to be in order.
@@ -46,9 +49,9 @@ __all__ = ["LARGEST_INTERVAL_S", "NOT_FOUND_CODES", "ShardProbe"]
 WALK_BYTES = 64 * 1024
 """What one walk may cost of a shard's 2 MiB/s, which it shares with the executors."""
 QUIET_WALK_BYTES = 1024 * 1024
-"""The same where a leap just showed that nothing is being written, and no executor reads: what is
-left is little, or old. In steps of 64 KiB the last second of a shard at full rate took eight polls.
-"""
+"""The same where no executor reads and what is left is little or old: a leap just showed that
+nothing is being written, or the bound is where a leap would land, or there is a target. In steps of
+64 KiB the last second of a shard at full rate took eight polls."""
 FIRST_RECORD_BYTES = 2 * 1024
 """Guess of the mean record size until records were seen."""
 LEAP_BACK_MS = 200
@@ -112,10 +115,14 @@ class ShardProbe:
         self._cursor = self._cursor_at(start)
         self._search_until_ms: int | None = None
         self._leap_first = False
+        self._has_looked_ahead = False
+        self._is_near_tip = False
         self._unanswered_in_row = 0
 
     def poll(self, *, shares_rate: bool = False) -> Finding:
         """Look once: at most one GetShardIterator and two GetRecords, one of them with Limit 1.
+
+        The first look that finds records left may take two GetShardIterator.
 
         Parameters
         ----------
@@ -183,6 +190,7 @@ class ShardProbe:
             error,
             self._place,
             self._is_unwatched,
+            self._search_until_ms is not None,
         )
 
     @property
@@ -194,8 +202,18 @@ class ShardProbe:
         if self._leap_first:
             self._leap_first = self._leap()
             return Outcome.MORE
-        is_quiet = self._search_until_ms is not None and not shares_rate
-        return self._walk(QUIET_WALK_BYTES if is_quiet else WALK_BYTES)
+        if shares_rate:
+            return self._walk(WALK_BYTES)
+        is_first = not self._has_looked_ahead
+        outcome = self._walk(QUIET_WALK_BYTES if self._is_quiet else WALK_BYTES)
+        if is_first and self._is_near_tip and outcome is Outcome.MORE:
+            return self._walk(QUIET_WALK_BYTES)
+        return outcome
+
+    @property
+    def _is_quiet(self) -> bool:
+        is_searching = self._search_until_ms is not None
+        return is_searching or self._is_near_tip or self._not_after_ms is not None
 
     # Walk
 
@@ -241,8 +259,14 @@ class ShardProbe:
             self._is_unwatched = self._horizon.is_unwatched(self._bound)
 
     def _look_ahead(self) -> None:
-        """Leap or search; one GetShardIterator a poll, so after a new one in the next poll."""
-        if self._search_until_ms is None:
+        """Leap or search; one GetShardIterator a poll, so after a new one in the next poll.
+
+        But not the first time: nobody has asked this shard for anything yet.
+        """
+        if not self._has_looked_ahead:
+            self._has_looked_ahead = True
+            self._leap_first = self._leap()
+        elif self._search_until_ms is None:
             self._leap_first = self._cursor.took_iterator or self._leap()
         elif not self._cursor.took_iterator:
             self._search(self._search_until_ms)
@@ -303,7 +327,10 @@ class ShardProbe:
         moment_ms = self._api.now_ms() - LEAP_BACK_MS
         if self._not_after_ms is not None:
             moment_ms = min(moment_ms, self._not_after_ms - LEAP_BACK_MS)
-        if not isinstance(self._bound, AfterRecord) or moment_ms <= self._bound.arrival_ms:
+        if not isinstance(self._bound, AfterRecord):
+            return False
+        self._is_near_tip = moment_ms <= self._bound.arrival_ms
+        if self._is_near_tip:
             return False
         if self._find_from(moment_ms) is Found.AHEAD:
             self._search_until_ms = None

@@ -29,6 +29,9 @@ SPARE_BYTES = 64 * 1024
 """Density is an estimate: a page that is too short costs a call, one too long some bytes."""
 SHORTEST_PART = 16
 """Where the end should have come: another sixteenth of the page that did not reach it."""
+MOST_DOUBLINGS = 10
+"""Of what is asked for to spare, with each page in a row that should have reached the end: thousands of records may have
+arrived in one moment, and AWS does not promise that arrival times rise."""
 
 
 class PageSize:
@@ -55,6 +58,7 @@ class PageSize:
         if pace.density is None:
             pace.density = shard_range.density
         self._wanted = LARGEST_PAGE
+        self._misses = 0
 
     def first(self) -> int:
         """Return the Limit of the first page."""
@@ -70,7 +74,10 @@ class PageSize:
         end = self._range.end
         if isinstance(end, AfterRecord) and len(page) > 1:
             promised = self._within(end.arrival_ms - page.arrival_ms[-1], rate_of(page))
-            self._wanted = max(promised, len(page) // SHORTEST_PART)
+            has_missed = self._wanted <= len(page)
+            self._misses = min(self._misses + 1, MOST_DOUBLINGS) if has_missed else 0
+            more = int(self._spare()) << (self._misses - 1) if has_missed else 0
+            self._wanted = max(promised, len(page) // SHORTEST_PART, more)
         return self._limit()
 
     def page_bytes(self, limit: int) -> int:
@@ -81,15 +88,20 @@ class PageSize:
 
     def _within(self, span_ms: int, records_per_s: float | None = None) -> int:
         """Return how many records arrived in a span of time, and a few more."""
-        density, spare = self._pace.density, float(SPARE)
+        density = self._pace.density
         if density is not None:
             records_per_s = records_per_s or density.records_per_s
-            spare = min(spare, 1 + SPARE_BYTES / density.record_bytes)
         if records_per_s is None:
             records_per_s = float(WRITTEN_RECORDS_PER_S)
             if density is not None:
                 records_per_s = min(records_per_s, WRITTEN_BYTES_PER_S / density.record_bytes)
-        return int(records_per_s * max(0, span_ms) / 1000 * MARGIN + spare)
+        return int(records_per_s * max(0, span_ms) / 1000 * MARGIN + self._spare())
+
+    def _spare(self) -> float:
+        density = self._pace.density
+        return (
+            float(SPARE) if density is None else min(SPARE, 1 + SPARE_BYTES / density.record_bytes)
+        )
 
     def _limit(self) -> int:
         most = self._pace.page_records(self._bytes_per_s)

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
-
 from kinesis_source.errors import OptionError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql.types import StructField, StructType
 
 __all__ = [
@@ -70,13 +69,6 @@ _SPARK_TYPES: Final = {
     Content.ARRIVAL: "timestamp",
     Content.SHARD_ID: "string",
     Content.SUB_SEQUENCE_NUMBER: "bigint",
-}
-# What Spark 4 makes of these types itself (pyspark.sql.pandas.types.to_arrow_type): 32-bit offsets.
-_ARROW_TYPES: Final = {
-    "binary": pa.binary(),
-    "string": pa.string(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "bigint": pa.int64(),
 }
 _CONTENT_BY_NAME: Final = {
     "stream": Content.STREAM_NAME,
@@ -180,6 +172,16 @@ def arrow_schema(columns: Iterable[OutputColumn]) -> pa.Schema:
     pyarrow.Schema
         All fields nullable, in the same order and spelling.
     """
+    import pyarrow as pa  # load() needs none of it
+
+    # What Spark 4 makes of these types itself (pyspark.sql.pandas.types.to_arrow_type): 32-bit
+    # offsets.
+    types = {
+        "binary": pa.binary(),
+        "string": pa.string(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "bigint": pa.int64(),
+    }
     return pa.schema(
-        [pa.field(column.name, _ARROW_TYPES[_SPARK_TYPES[column.content]]) for column in columns]
+        [pa.field(column.name, types[_SPARK_TYPES[column.content]]) for column in columns]
     )

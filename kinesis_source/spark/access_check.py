@@ -17,10 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kinesis_source import errors
-from kinesis_source.aws.access import check_access
-from kinesis_source.aws.client import stream_api
 from kinesis_source.errors import KinesisSourceError
-from kinesis_source.options.parse import parse_options
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -74,6 +71,11 @@ def raise_verdict(schema: StructType) -> None:
 
 
 def _check(options: Mapping[str, str]) -> None:
+    # Each load() asks is_question() and needs none of these.
+    from kinesis_source.aws.access import check_access
+    from kinesis_source.aws.client import stream_api
+    from kinesis_source.options.parse import parse_options
+
     settings = parse_options(options)
     budget_ms = min(settings.client.retry_budget_ms, _BUDGET_MS)
     api = stream_api(replace(settings.client, retry_budget_ms=budget_ms))

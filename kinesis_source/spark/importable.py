@@ -9,14 +9,38 @@ function by value, which needs nothing of it, looks at the places where Spark ha
 
 from __future__ import annotations
 
+import importlib.util
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pyspark import cloudpickle
 
-__all__ = ["reduce_portably"]
+__all__ = ["expect_dependencies", "missing_text", "reduce_portably"]
+
+_NEEDED: Final = ("botocore", "msgspec", "pyarrow", "pybase64")
+"""What is imported when it is used: a missing one must show before."""
+
+
+def expect_dependencies() -> None:
+    """Make sure that what the source needs can be imported here, without importing it.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        With the module's ``name``.
+    """
+    for name in _NEEDED:
+        if name not in sys.modules and importlib.util.find_spec(name) is None:
+            message = f"No module named {name!r}"
+            raise ModuleNotFoundError(message, name=name)
+
+
+def missing_text(name: str | None) -> str:
+    """Return the problem of a module that cannot be imported here."""
+    return f"Python {sys.executable} on {socket.gethostname()} cannot import {name!r}"
 
 
 def reduce_portably(rebuild: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -64,6 +88,10 @@ def _make_unpack() -> Callable[[bytes, list[str]], Any]:
 
         code = "OPTION_PACKAGE"
 
+        def made() -> Any:
+            rebuild, arguments = pickle.loads(payload)  # noqa: S301 - Spark's own pickle of ours
+            return rebuild(*arguments)
+
         def places() -> list[str]:
             here = getattr(SparkFiles, "_root_directory", None) or ""
             elsewhere = [os.path.join(here, os.path.basename(path)) for path in shipped]  # noqa: PTH118, PTH119
@@ -71,16 +99,15 @@ def _make_unpack() -> Callable[[bytes, list[str]], Any]:
 
         try:
             try:
-                rebuild, arguments = pickle.loads(payload)  # noqa: S301 - Spark's own pickle of ours
+                return made()
             except ModuleNotFoundError:
                 sys.path += [path for path in places() if path not in sys.path]
-                rebuild, arguments = pickle.loads(payload)  # noqa: S301 - as above
+                return made()
         except ModuleNotFoundError as error:
             raise ImportError(
                 f"[{code}] Python {sys.executable} on {socket.gethostname()} cannot import"
                 f" {error.name!r}, which the source needs there. Install kinesis-source and what it"
                 " needs in the Python of the driver and of every executor (PYSPARK_PYTHON)."
             ) from None
-        return rebuild(*arguments)
 
     return unpack

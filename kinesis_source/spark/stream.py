@@ -4,28 +4,32 @@
 state, and as a pickled copy in every task, where only :meth:`read` is called. What a task needs
 travels in its partition. Works with both protocols: Spark 4.0 and 4.1 call ``latestOffset()`` with
 nothing, 4.2 and later with the start offset and a read limit.
+
+Each of the two processes imports its own room, when it is first asked: planning needs no Arrow,
+tasks need no planner.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+import pyspark
 from pyspark.sql.datasource import DataSourceStreamReader, InputPartition
 
-from kinesis_source.aws.access import check_access
-from kinesis_source.aws.client import stream_api
 from kinesis_source.errors import OptionError
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.model.ranges import ShardRange
 from kinesis_source.options.settings import SourceSettings
-from kinesis_source.plan.batch_rules import group_ranges, plan_ranges
-from kinesis_source.plan.micro_batches import MicroBatchPlanner
-from kinesis_source.read.task import read_ranges
 from kinesis_source.records.schema import OutputColumn
-from kinesis_source.spark.importable import reduce_portably
+from kinesis_source.spark.importable import expect_dependencies, reduce_portably
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from kinesis_source.plan.micro_batches import MicroBatchPlanner
 
 __all__ = ["KinesisInputPartition", "KinesisStreamReader"]
 
@@ -44,6 +48,8 @@ except ImportError:  # Spark 4.0 and 4.1
         """Stands where Spark knows no triggers."""
 
 
+logger = logging.getLogger(__name__)
+
 _UNLIMITED_BYTES = 2**63 - 1
 
 
@@ -60,6 +66,7 @@ class KinesisInputPartition(InputPartition):
 
 
 def _restore(cls: type[KinesisStreamReader], state: dict[str, Any]) -> KinesisStreamReader:
+    expect_dependencies()
     reader = cls.__new__(cls)
     reader.__dict__.update(state)
     return reader
@@ -138,9 +145,20 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def _next_without_start(self, planner: MicroBatchPlanner) -> dict[str, Any]:
         # The old protocol hides the trigger. Once and AvailableNow are one batch there, which must
-        # hold what is available; so the first call of every run looks for the tip.
+        # hold what is available, unless the user gave a limit; so the first call of every run
+        # looks for the tip, or for the limit.
         start = self._current or planner.initial_offset()
-        self._current = planner.next_offset(start, to_the_tip=self._is_first_look)
+        read = self._settings.read
+        is_limited = (read.max_records_per_trigger or read.max_bytes_per_trigger) is not None
+        if self._is_first_look and is_limited:
+            logger.warning(
+                "maxRecordsPerTrigger and maxBytesPerTrigger bound every batch: on Spark %s a run "
+                "with the trigger availableNow or once is one batch, and reads no more than that. "
+                "What it leaves is read by the next run.",
+                pyspark.__version__,
+            )
+        to_the_tip = self._is_first_look and not is_limited
+        self._current = planner.next_offset(start, to_the_tip=to_the_tip)
         self._is_first_look = False
         return self._current.to_json()
 
@@ -152,6 +170,8 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         """Return what the tasks of a batch read: a function of its two offsets."""
         if self._schema_error is not None:
             raise self._schema_error
+        from kinesis_source.plan.batch_rules import group_ranges, plan_ranges
+
         first, last = StreamOffset.from_json(start), StreamOffset.from_json(end)
         self._current = last  # Spark 4.0 tells a restarted query its checkpoint only here
         hints = self._planner.hints() if self._planner else None
@@ -170,6 +190,10 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if self._schema_error is not None:
             raise self._schema_error
         if self._planner is None:
+            from kinesis_source.aws.access import check_access
+            from kinesis_source.aws.client import stream_api
+            from kinesis_source.plan.micro_batches import MicroBatchPlanner
+
             api = stream_api(self._settings.client)
             self._planner = MicroBatchPlanner(
                 api,
@@ -185,6 +209,9 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         """Read one task's ranges; may be called again for the same partition."""
         if not isinstance(partition, KinesisInputPartition):
             return iter(())
+        from kinesis_source.aws.client import stream_api
+        from kinesis_source.read.task import read_ranges
+
         return read_ranges(
             stream_api(self._settings.client),
             partition.ranges,

@@ -15,7 +15,7 @@ from simulated_engine import Engine, settings_for
 from simulated_stream import SimulatedStream
 
 from kinesis_source.model.offsets import StreamOffset
-from kinesis_source.model.positions import TRIM_HORIZON
+from kinesis_source.model.positions import TRIM_HORIZON, AtTimestamp
 from kinesis_source.options.settings import LATEST
 from kinesis_source.plan.probe import Outcome, ShardProbe
 
@@ -105,7 +105,7 @@ def test_full_rate_costs_one_iterator_and_one_page_and_leaves_little_uncovered(p
     assert max(budget.uncovered[6:]) < 1_000
 
 
-def test_the_dearest_poll_is_one_iterator_and_two_pages(monkeypatch) -> None:
+def test_the_dearest_poll_is_one_iterator_and_two_pages_but_for_the_first(monkeypatch) -> None:
     stream = SimulatedStream()
     spent = []  # a call of the planner may make several polls
     poll = ShardProbe.poll
@@ -123,8 +123,29 @@ def test_the_dearest_poll_is_one_iterator_and_two_pages(monkeypatch) -> None:
     engine = Engine(stream, settings_for(TRIM_HORIZON))
     budget = Budget(engine)
     budget.run(60)
-    assert max(calls["iterator", SHARD] for calls in spent) == 1
-    assert max(calls["page", SHARD] for calls in spent) == 2
+    assert max(spent[0].values()) <= 2
+    assert max(calls["iterator", SHARD] for calls in spent[1:]) == 1
+    assert max(calls["page", SHARD] for calls in spent[1:]) == 2
+
+
+@pytest.mark.parametrize("minutes_ago", [0, 30, 600])
+@pytest.mark.parametrize("initial", [TRIM_HORIZON, AtTimestamp(0)])
+def test_the_first_batch_of_a_backlog_is_no_small_one(minutes_ago, initial) -> None:
+    """It waits for two looks more, where nobody writes any more: five calls of a kind a second."""
+    stream = SimulatedStream()
+    for _ in range(3_600):
+        stream.put(0, 10, 1_024)
+        stream.clock.sleep(1)
+    stream.clock.sleep(60 * minutes_ago)
+    engine = Engine(stream, settings_for(initial))
+    began_s = stream.clock.now_s
+    first = engine.planner.next_offset(engine.planner.initial_offset())
+    assert stream.clock.now_s - began_s < 2
+    shard, position = stream.shards[SHARD], first.streams["s"].shards[SHARD]
+    assert shard.index_behind(position) >= (18_000 if minutes_ago <= 30 else 1_000)
+    # The access check's own call among them.
+    assert stream.calls["iterator", SHARD] <= 5
+    assert stream.calls["page", SHARD] <= 7
 
 
 @pytest.mark.parametrize("poll_s", [0.0, 3.0])

@@ -68,6 +68,35 @@ def test_the_next_page_is_what_is_left() -> None:
     assert size.next(page(1_000, every_ms=1)) == 62
 
 
+def pages_of(count: int, end_ms: int, arrival_ms: list[int], size_bytes: int) -> list[int]:
+    """Read a range of so many records; return how many each page had."""
+    size = size_of(after(0), after(end_ms), Density(size_bytes, None))
+    sizes = [size.first()]
+    while sum(sizes) < count:
+        start = sum(sizes[:-1])
+        arrivals = [START_MS + ms for ms in arrival_ms[start : start + sizes[-1]]]
+        numbers = [str(number) for number in range(len(arrivals))]
+        asked = Page(numbers, numbers, arrivals, [b"x" * size_bytes] * len(arrivals), "next", 0)
+        sizes.append(size.next(asked))
+    return sizes
+
+
+def test_a_burst_in_one_moment_takes_pages_that_double() -> None:
+    """PutRecords makes hundreds arrive at once; pages of 20 were 80 records a second."""
+    assert pages_of(1_500, 0, [0] * 1_500, 1_000) == [20, 20, 40, 80, 160, 320, 640, 1_280]
+
+
+def test_times_that_fall_take_pages_that_double() -> None:
+    assert len(pages_of(5_000, 100, list(range(5_100, 100, -1)), 100)) <= 12
+
+
+def test_an_even_flow_takes_a_page_and_a_rest() -> None:
+    """What the doubling is not for: a density that is a little off."""
+    every_5_ms = list(range(0, 10_000, 5))
+    sizes = pages_of(2_000, 10_000, every_5_ms, 5_000)  # at a quarter of what AWS lets in
+    assert sum(sizes) < 1.1 * 2_000
+
+
 def test_a_page_never_exceeds_what_the_rate_gives_in_half_a_second() -> None:
     shard_range = ShardRange("s", "shardId-0", after(0), END, Density(10_000.0))
     assert PageSize(shard_range, ShardPace(), 10_000, RATE).first() == 100
