@@ -31,10 +31,10 @@ __all__ = ["StreamFrontier"]
 
 logger = logging.getLogger("kinesis_source")
 
-UNANSWERED_INTERVAL_S = 0.334
 SEARCHING_INTERVAL_S = 0.55
-"""While it is open how far the records go, and nobody reads: up to 1 MiB and two pages each. With the
-first look and the access check that are five in a second."""
+"""While it is open how far the records go, and nobody reads: up to 1 MiB and two pages each. With
+the first look and the access check that are five in a second."""
+UNANSWERED_INTERVAL_S = 0.334
 """AWS allows 5 GetRecords a second and shard; executors need the rest."""
 CATCH_UP_INTERVAL_S = 0.5
 """Between two looks at a shard while a query waits for its tip: at most 4 GetRecords a second."""
