@@ -30,8 +30,8 @@ SPARE_BYTES = 64 * 1024
 SHORTEST_PART = 16
 """Where the end should have come: another sixteenth of the page that did not reach it."""
 MOST_DOUBLINGS = 10
-"""Of what is asked for to spare, with each page in a row that should have reached the end: thousands
-of records may have arrived in one moment, and AWS does not promise that arrival times rise."""
+"""Of what is asked for to spare, with each page in a row that should have reached the end:
+thousands of records may have arrived in one moment, and AWS does not promise that times rise."""
 
 
 class PageSize:

@@ -21,11 +21,10 @@ from itertools import accumulate, repeat
 from typing import Final, Protocol
 
 import pyarrow as pa
-from pyarrow import compute
 
 from kinesis_source.model.arrivals import ArrivalTimes
 from kinesis_source.native import NativeDecoder, decoder_of
-from kinesis_source.records.columns import PieceLimits, Rows, native_pieces, to_arrow
+from kinesis_source.records.columns import PieceLimits, Rows, native_pieces, repeated, to_arrow
 from kinesis_source.records.kpl import (
     AGGREGATE_PREFIX,
     Aggregate,
@@ -300,8 +299,7 @@ class BatchBuilder:
 
 def _make_maker(content: Content, stream: str) -> Callable[[Rows], pa.Array]:
     if content is Content.STREAM_NAME:
-        value = pa.scalar(stream, pa.string())
-        return lambda rows: pa.repeat(value, len(rows))
+        return lambda rows: repeated(stream, len(rows))
     return _MAKERS[content]
 
 
@@ -315,6 +313,8 @@ def _make_data(rows: Rows) -> pa.Array:
 
 def _make_arrival(rows: Rows) -> pa.Array:
     if isinstance(rows.arrival_ms, ArrivalTimes):
+        from pyarrow import compute  # the native decoder needs none of it
+
         seconds = pa.array(rows.arrival_ms.seconds, pa.float64())
         in_ms = compute.round(compute.multiply(seconds, 1000.0)).cast(pa.int64()).cast(_MS)
     else:
@@ -333,6 +333,6 @@ _MAKERS: Final[dict[Content, Callable[[Rows], pa.Array]]] = {
     Content.PARTITION_KEY: lambda rows: to_arrow(rows.partition_keys, pa.string()),
     Content.SEQUENCE_NUMBER: lambda rows: to_arrow(rows.sequence_numbers, pa.string()),
     Content.ARRIVAL: _make_arrival,
-    Content.SHARD_ID: lambda rows: pa.repeat(pa.scalar(rows.shard_id, pa.string()), len(rows)),
+    Content.SHARD_ID: lambda rows: repeated(rows.shard_id, len(rows)),
     Content.SUB_SEQUENCE_NUMBER: _make_sub_sequence_numbers,
 }
