@@ -6,7 +6,6 @@ say that a shard is closed; nobody else changes a bound.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 from kinesis_source.errors import KinesisSourceError, ThrottledError
@@ -22,22 +21,15 @@ from kinesis_source.model.positions import (
 )
 from kinesis_source.model.ranges import Density
 from kinesis_source.plan.finding import Finding, Outcome
+from kinesis_source.plan.pauses import retry_delay_s, yield_s
 from kinesis_source.plan.probe import ShardProbe
 
 __all__ = ["FollowedShard"]
 
 SLOW_S = 2.0
 """A look that takes longer holds up no batch, and no look at another shard."""
-FIRST_DELAY_S = 0.5
-LONGEST_DELAY_S = 4.0
-"""Between two looks that fail: a page of 10 MiB blocks its shard for 5 s, longer is of no use."""
 LEAST_FAILURES = 4
 """Fewer may be chance where other readers take the shard's calls."""
-FIRST_YIELD_S = 0.25
-"""How much later than asked for looks come once AWS throttled one; twice as much with each."""
-LESS_YIELD = 0.9
-"""What is left of it after each look that is answered. Looks that came back at once would leave
-executors, of this query and of others, nothing of the shard's five calls a second."""
 
 
 @dataclass
@@ -149,22 +141,18 @@ class FollowedShard:
         if finding.outcome in (Outcome.LATER, Outcome.DENIED):
             self.failures += 1
             if isinstance(finding.error, ThrottledError):
-                self.yields_s = min(LONGEST_DELAY_S, max(FIRST_YIELD_S, 2 * self.yields_s))
+                self.yields_s = yield_s(self.yields_s, is_throttled=True)
             if self.failing_since_s is None:
                 self.failing_since_s = now_s
         else:
             self.answered_s = began_s
             self.failures, self.failing_since_s = 0, None
-            self.yields_s *= LESS_YIELD
+            self.yields_s = yield_s(self.yields_s, is_throttled=False)
 
     @property
     def delay_s(self) -> float:
-        """How long to wait after a failure: longer and longer, and each shard for another time."""
-        longest_s = float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.failures - 1, 8)))
-        # Shards that were refused together must not come back together.
-        digest = hashlib.blake2b(f"{self.shard_id} {self.failures}".encode(), digest_size=4)
-        part = int.from_bytes(digest.digest(), "big") / 2**32
-        return longest_s * (0.5 + part / 2)
+        """How long to wait after a failure."""
+        return retry_delay_s(self.shard_id, self.failures)
 
     def given_up(self, now_s: float, budget_s: float) -> KinesisSourceError | None:
         """Return the error of a shard that fails for longer than a call may be repeated."""

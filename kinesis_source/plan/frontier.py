@@ -23,7 +23,8 @@ from kinesis_source.plan.claims import LossClaims
 from kinesis_source.plan.finding import Finding, Outcome
 from kinesis_source.plan.followed import FollowedShard
 from kinesis_source.plan.late_shards import LateShard
-from kinesis_source.plan.probe import LARGEST_INTERVAL_S, ShardProbe
+from kinesis_source.plan.pauses import interval_s
+from kinesis_source.plan.probe import ShardProbe
 from kinesis_source.plan.runtime import Runtime
 from kinesis_source.plan.stream_facts import StreamFacts
 
@@ -31,13 +32,6 @@ __all__ = ["StreamFrontier"]
 
 logger = logging.getLogger("kinesis_source")
 
-SEARCHING_INTERVAL_S = 0.55
-"""While it is open how far the records go, and nobody reads: up to 1 MiB and two pages each. With
-the first look and the access check that are five in a second."""
-UNANSWERED_INTERVAL_S = 0.334
-"""AWS allows 5 GetRecords a second and shard; executors need the rest."""
-CATCH_UP_INTERVAL_S = 0.5
-"""Between two looks at a shard while a query waits for its tip: at most 4 GetRecords a second."""
 WARN_EVERY_S = 60.0
 
 
@@ -229,18 +223,14 @@ class StreamFrontier:
             # A budget that ends shows at its end.
             left_s = shard.failing_since_s + self._budget_s - self._runtime.monotonic()
             return min(shard.delay_s, left_s) if left_s > 0 else shard.delay_s
-        return self._interval_s(shard, finding, shares_rate) + shard.yields_s
-
-    def _interval_s(self, shard: FollowedShard, finding: Finding, shares_rate: bool) -> float:
-        if self._not_after_ms is not None:
-            return CATCH_UP_INTERVAL_S
-        poll_s = self._settings.poll_interval_ms / 1000
-        interval_s = min(poll_s * finding.interval_factor, max(poll_s, LARGEST_INTERVAL_S))
-        if finding.outcome is Outcome.UNANSWERED or not shard.has_looked:
-            return min(interval_s, UNANSWERED_INTERVAL_S)
-        if finding.is_searching and not shares_rate:
-            return min(interval_s, SEARCHING_INTERVAL_S)
-        return interval_s
+        asked_s = interval_s(
+            self._settings.poll_interval_ms / 1000,
+            finding,
+            has_target=self._not_after_ms is not None,
+            is_quiet=not shares_rate,
+            has_looked=shard.has_looked,
+        )
+        return asked_s + shard.yields_s
 
     # What was learned
 

@@ -44,7 +44,7 @@ from kinesis_source.model.ranges import Density
 from kinesis_source.options.settings import StreamSettings
 from kinesis_source.plan.finding import Finding, Outcome
 
-__all__ = ["LARGEST_INTERVAL_S", "NOT_FOUND_CODES", "ShardProbe"]
+__all__ = ["NOT_FOUND_CODES", "ShardProbe"]
 
 WALK_BYTES = 64 * 1024
 """What one walk may cost of a shard's 2 MiB/s, which it shares with the executors."""
@@ -58,7 +58,6 @@ LEAP_BACK_MS = 200
 """How far before now a leap lands. Nearer, and a shard at full rate may have no record there."""
 SEARCH_DONE_MS = 50
 LEAP_AFTER_UNANSWERED = 5
-LARGEST_INTERVAL_S = 10.0
 LARGEST_LIMIT = 10_000
 NOT_FOUND_CODES = frozenset({"STREAM_SHARD_NOT_FOUND", "STREAM_NOT_FOUND"})
 """One such answer contradicts the listing; descriptions and listings decide."""
