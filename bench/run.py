@@ -22,7 +22,16 @@ from bench import measure
 from bench.report import Figure, document, figures_of, progress, table, write_json
 
 _RESULTS: Final = Path(__file__).parent / "results"
-_ORDER: Final = ("decode", "end_to_end", "reader", "planning", "backlog", "latency", "startup")
+_ORDER: Final = (
+    "decode",
+    "end_to_end",
+    "reader",
+    "planning",
+    "first_batch",
+    "backlog",
+    "latency",
+    "startup",
+)
 
 
 def module_names() -> list[str]:

@@ -34,7 +34,7 @@ that without moving (plan/probe.py), the one after it moves. Spark's processAllA
 unchanged offset as proof that all is read."""
 FIRST_ROUND_S = 30.0
 """How long a batch waits for all shards where nothing recent is known of them."""
-FIRST_SEARCH_S = 1.25
+FIRST_SEARCH_S = 1.5
 """How long the first batch after a start waits, where records are left, to know how far they go:
 two looks more. Without, the first batches of an old backlog hold a page of each shard."""
 GATHER_INTERVALS = 1.25

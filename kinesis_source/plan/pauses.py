@@ -14,9 +14,9 @@ __all__ = ["FIRST_YIELD_S", "LARGEST_INTERVAL_S", "interval_s", "retry_delay_s",
 
 LARGEST_INTERVAL_S = 10.0
 """Where one record fills a look."""
-SEARCHING_INTERVAL_S = 0.55
+SEARCHING_INTERVAL_S = 0.7
 """While it is open how far the records go, and nobody reads: up to 1 MiB and two pages each. With
-the first look and the access check that are five in a second."""
+the first look and the access check that are five pages in a second, and 1.5 MiB."""
 UNANSWERED_INTERVAL_S = 0.334
 """After an empty page that is not at the tip: it answered nothing."""
 CATCH_UP_INTERVAL_S = 0.5
