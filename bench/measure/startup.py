@@ -41,8 +41,15 @@ RECORDS: Final = 30
 """No more than the driver's first look shows, so that all are in the first batch."""
 _LOOK_UP_WORKER: Final = "import pyspark.sql.worker.lookup_data_sources"
 _IMPORTS: Final = {
-    "worker": "import kinesis_source.spark.stream",
+    "worker": (
+        "import kinesis_source.spark.stream, kinesis_source.aws.client, kinesis_source.read.task"
+    ),
     "spark": "import pyspark.sql.datasource, pyarrow",
+    "planner": (
+        "import kinesis_source.spark.stream, kinesis_source.aws.client,"
+        " kinesis_source.plan.micro_batches"
+    ),
+    "spark's planner": "import pyspark.sql.datasource",
     "look-up": f"{_LOOK_UP_WORKER}, {LOOK_UP}",
     "look-up without": _LOOK_UP_WORKER,
     "boto3": "import boto3",
@@ -82,6 +89,7 @@ def _import_figures(repeats: int) -> list[Figure]:
             if turn:
                 found[name].append(took_s)
     own = [ours - spark for ours, spark in zip(found["worker"], found["spark"], strict=True)]
+    planner = [a - b for a, b in zip(found["planner"], found["spark's planner"], strict=True)]
     extra = [a - b for a, b in zip(found["look-up"], found["look-up without"], strict=True)]
     clients = [
         float(subprocess.check_output([sys.executable, "-c", _BOTO_CLIENT], cwd=ROOT))
@@ -89,9 +97,10 @@ def _import_figures(repeats: int) -> list[Figure]:
     ]
     note = f"{repeats} fresh processes, -X importtime"
     return [
-        figure_of("import of kinesis_source.spark.stream", found["worker"], "s", note=note),
+        figure_of("what a worker imports", found["worker"], "s", note=note),
         figure_of("import of pyspark.sql.datasource and pyarrow alone", found["spark"], "s"),
         figure_of("the source's own part of it", own, "s", note="difference, turn by turn"),
+        figure_of("what the planner imports", planner, "s", note="beside pyspark.sql.datasource"),
         figure_of("import of boto3", found["boto3"], "s", note="for comparison"),
         figure_of("boto3.client('kinesis') after that", clients, "s", note="for comparison"),
         figure_of(
