@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,16 @@ REQUEST_ID = "e1a8d0f6-0000-4000-8000-000000000000"
 class ScriptedServer:
     """Hands each request to ``answer(operation, body, peer)``; keeps what was asked and sent."""
 
-    def __init__(self, answer: Callable[[str, bytes, Peer], None]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[str, bytes, Peer], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._answer = answer
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
         self.operations: list[str] = []
         self.requests: list[dict[str, str]] = []
         """The headers of each, by names in lower case, and its first line under ""."""
@@ -39,6 +46,13 @@ class ScriptedServer:
                 thread.start()
 
     def _serve_one(self, connection: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:  # the client does not trust it
+                connection.close()
+                return
+            self._connections.append(connection)
         peer = Peer(connection, self)
         with connection, connection.makefile("rb") as file, suppress(OSError, ValueError):
             connection.settimeout(10)
@@ -54,7 +68,7 @@ class ScriptedServer:
 
     @property
     def connection_count(self) -> int:
-        return len(self._connections)
+        return sum(not isinstance(c, ssl.SSLSocket) for c in self._connections)
 
     def close(self) -> None:
         self.is_over.set()
@@ -111,8 +125,10 @@ def head(length: int | None, status: int = 200, **headers: str) -> bytes:
 
 
 @contextmanager
-def serving(answer: Callable[[str, bytes, Peer], None]) -> Iterator[ScriptedServer]:
-    server = ScriptedServer(answer)
+def serving(
+    answer: Callable[[str, bytes, Peer], None], tls: ssl.SSLContext | None = None
+) -> Iterator[ScriptedServer]:
+    server = ScriptedServer(answer, tls)
     try:
         yield server
     finally:
