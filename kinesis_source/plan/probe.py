@@ -50,8 +50,8 @@ WALK_BYTES = 64 * 1024
 """What one walk may cost of a shard's 2 MiB/s, which it shares with the executors."""
 QUIET_WALK_BYTES = 1024 * 1024
 """The same where no executor reads and what is left is little or old: a leap just showed that
-nothing is being written, or the bound is where a leap would land, or there is a target. In steps of
-64 KiB the last second of a shard at full rate took eight polls."""
+nothing is being written, or there is a target, or the first look found the last moment's records
+and more of them. In steps of 64 KiB the last second of a shard at full rate took eight polls."""
 FIRST_RECORD_BYTES = 2 * 1024
 """Guess of the mean record size until records were seen."""
 LEAP_BACK_MS = 200
@@ -211,8 +211,7 @@ class ShardProbe:
 
     @property
     def _is_quiet(self) -> bool:
-        is_searching = self._search_until_ms is not None
-        return is_searching or self._is_near_tip or self._not_after_ms is not None
+        return self._search_until_ms is not None or self._not_after_ms is not None
 
     # Walk
 

@@ -14,9 +14,11 @@ import pytest
 from simulated_engine import Engine, settings_for
 from simulated_stream import SimulatedStream
 
+from kinesis_source.aws.api import Page
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.model.positions import TRIM_HORIZON, AtTimestamp
 from kinesis_source.options.settings import LATEST
+from kinesis_source.plan.finding import Finding
 from kinesis_source.plan.probe import Outcome, ShardProbe
 
 SHARD = "shardId-000000000000"
@@ -103,6 +105,33 @@ def test_full_rate_costs_one_iterator_and_one_page_and_leaves_little_uncovered(p
     assert max(iterators for iterators, _ in budget.polls) <= 1
     assert max(pages for _, pages in budget.polls) <= 2
     assert max(budget.uncovered[6:]) < 1_000
+
+
+def test_a_planner_that_waits_for_news_reads_little_of_a_shard_at_full_rate(monkeypatch) -> None:
+    """Executors need the shard's 2 MiB a second, also where plans wait longer than batches last."""
+    stream = SimulatedStream()
+    taken: list[int] = []
+    poll = ShardProbe.poll
+
+    def polled(probe: ShardProbe, **options: bool) -> Finding:
+        api, get_page = probe._cursor._api, probe._cursor._api.get_page
+        with monkeypatch.context() as patch:
+            patch.setattr(api, "get_page", lambda *given: noted(get_page(*given)), raising=False)
+            return poll(probe, **options)
+
+    def noted(page: Page) -> Page:
+        taken.append(len(page))
+        return page
+
+    flow(stream, every_ms=20, count=20, seconds=60, size=1_024)
+    stream.clock.sleep(5)
+    stream._clock_late_ms = 900  # the Date header has whole seconds
+    engine = Engine(stream, settings_for(LATEST))
+    budget = Budget(engine)
+    budget.run(5)
+    monkeypatch.setattr(ShardProbe, "poll", polled)
+    budget.run(30)
+    assert 0 < sum(taken) < 0.1 * 30 * 1_000
 
 
 def test_the_dearest_poll_is_one_iterator_and_two_pages_but_for_the_first(monkeypatch) -> None:

@@ -140,6 +140,7 @@ def tunnelling() -> Iterator[tuple[str, list[str]]]:
     """Serve as a proxy that tunnels; yields its address and what it was asked."""
     listener = socket.create_server(("127.0.0.1", 0))
     asked: list[str] = []
+    opened: list[socket.socket] = []
 
     def copy(source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -158,6 +159,7 @@ def tunnelling() -> Iterator[tuple[str, list[str]]]:
                 asked.append(request.split(b"\r\n")[0].decode())
                 host, port = asked[-1].split()[1].split(":")
                 server = socket.create_connection((host, int(port)))
+                opened.extend((client, server))
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 for pair in ((client, server), (server, client)):
                     threading.Thread(target=copy, args=pair, daemon=True).start()
@@ -171,6 +173,8 @@ def tunnelling() -> Iterator[tuple[str, list[str]]]:
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)
+        for connection in opened:
+            connection.close()
 
 
 def test_a_tunnel_through_a_proxy_is_kept_open_and_used(tls, monkeypatch, posts):
