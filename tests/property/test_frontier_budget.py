@@ -125,8 +125,8 @@ def test_a_planner_that_waits_for_news_reads_little_of_a_shard_at_full_rate(monk
 
     flow(stream, every_ms=20, count=20, seconds=60, size=1_024)
     stream.clock.sleep(5)
-    stream._clock_late_ms = 900  # the Date header has whole seconds
     engine = Engine(stream, settings_for(LATEST))
+    stream._clock_late_ms = 900  # the Date header has whole seconds
     budget = Budget(engine)
     budget.run(5)
     monkeypatch.setattr(ShardProbe, "poll", polled)
