@@ -13,7 +13,7 @@ SECONDS := 60
 # pyspark 4.0 leaves sockets to the garbage collector.
 OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-.PHONY: help setup native java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat soak fuzz bench bench-quick wheel check clean
+.PHONY: help setup native java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat soak fuzz bench bench-quick bench-peers wheel check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ fuzz: $(READY) ## Look for SECONDS=60 for replies that the native decoder takes 
 
 bench: $(READY) java ## Measure everything; a table, and bench/results/full.json
 	@$(PY) -m bench.run
+
+bench-peers: $(READY) java ## Compare with other connectors; a table, and bench/results/peers.json
+	@$(PY) -m bench.peers.run
 
 bench-quick: $(READY) java ## Measure the same with less data; bench/results/quick.json
 	@$(PY) -m bench.run --quick
