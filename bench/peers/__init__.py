@@ -4,7 +4,9 @@ Every contender reads the same backlog from the same replay server into Spark's 
 process tree of its own, in turn with the others. Measured from outside, so that what is not Spark's
 or the source's own counts as well: CPU and memory of the whole tree.
 
-- ``run``: the rounds and the table.
+- ``run``: the rounds, the table, the file.
+- ``turn``: one contender's query, once.
+- ``results``: turns to figures.
 - ``contenders``: who takes part, with which options.
 - ``installed``: makes what a contender needs, in ``.bench-peers/``.
 - ``spark_program``: one query, run by the contender's own Python; imports nothing of this package.

@@ -1,24 +1,42 @@
 """Who takes part: this source, and what a user could pick instead, each tuned as its docs allow.
 
-In: a replay server. Out: the command that makes a contender read it, with options and environment.
+First a contender is installed, once; then it says for each replay server what makes it read that.
+One that cannot be had raises NotAvailableError, and the others go on.
+
+Tuned means: no cap below what a shard holds, no pause between calls. The protocol is each one's
+default: JSON for this source, CBOR for the SDKs of AWS.
+
+Variables of the environment name a contender that no registry has:
+
+- ``PEER_JAR``: path of its jar, with what it needs inside.
+- ``PEER_PYSPARK``: requirement for pip, for the Spark that it was built for.
+- ``PEER_FORMAT``, ``PEER_OPTIONS``: its name in Spark, and options as JSON beside or instead of
+  those given here; ``{endpoint}`` and ``{records}`` (of a shard) are filled in.
+
+Flink takes no part. Its client libraries are served, but asked for
+``flink-connector-aws-kinesis-streams`` (5.0.0-1.20, 5.1.0-1.20) and
+``flink-sql-connector-aws-kinesis-streams`` (5.0.0-1.20) Maven found none where this was written,
+and a job that could not be run once is no contender.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.measure._support import source_options
 from bench.peers.installed import NotAvailableError, jars_of, python_with
 from bench.replay import ReplayServer
 
-__all__ = ["CONTENDERS", "Contender", "Program"]
+__all__ = ["CONTENDERS", "OURS", "Contender", "Program", "Setup"]
 
 _ROOT: Final = Path(__file__).parents[2]
+OURS: Final = "this source, native decoder"
 QUBOLE: Final = "com.qubole.spark:spark-sql-kinesis_2.12:1.2.0_spark-3.0"
 QUBOLE_PYSPARK: Final = "pyspark==3.5.7"
 PEER_PYSPARK: Final = "pyspark==4.1.0"
@@ -48,6 +66,9 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+Setup = Callable[[ReplayServer], Program]
+
+
 @dataclass(frozen=True)
 class Contender:
     """One who takes part.
@@ -56,19 +77,19 @@ class Contender:
     ----------
     name : str
         As the table shows it.
-    prepare : callable
-        Of a server; raises NotAvailableError where it cannot take part.
+    install : callable
+        ``install(offline)`` gets what is missing, and returns what to run against a server; raises
+        NotAvailableError where it cannot take part.
     """
 
     name: str
-    prepare: Callable[[ReplayServer], Program]
+    install: Callable[[bool], Setup]
 
 
-def _ours(decoder: str) -> Callable[[ReplayServer], Program]:
-    def prepare(server: ReplayServer) -> Program:
+def _ours(decoder: str) -> Callable[[bool], Setup]:
+    def setup(server: ReplayServer) -> Program:
         options = source_options(
             server.endpoint_url,
-            initialPosition="trim_horizon",
             shardsPerTask=str(server.settings.shards // 2),
             maxFetchRate="unlimited",
             maxBytesPerTrigger="1024g",
@@ -76,52 +97,82 @@ def _ours(decoder: str) -> Callable[[ReplayServer], Program]:
         environment = {"PYTHONPATH": str(_ROOT), "KINESIS_SOURCE_DECODER": decoder}
         return Program(Path(sys.executable), "tecton-kinesis", options, {}, environment)
 
-    return prepare
+    return lambda _: setup
 
 
-def _qubole(server: ReplayServer) -> Program:
-    jars = ",".join(map(str, jars_of(QUBOLE)))
-    options: dict[str, Any] = {
-        "streamName": "events",
-        "endpointUrl": server.endpoint_url,
-        "regionName": "us-east-1",
-        "awsAccessKeyId": "test",
-        "awsSecretKey": "test",
-        "startingposition": "TRIM_HORIZON",
-        # Without these a batch ends after a second or 100,000 records of a shard.
-        "kinesis.executor.maxFetchTimeInMs": str(_UNLIMITED_MS),
-        "kinesis.executor.maxFetchRecordsPerShard": str(server.settings.records_per_shard),
-        "kinesis.executor.maxRecordPerRead": "10000",
-    }
-    return Program(python_with(QUBOLE_PYSPARK), "kinesis", options, {"spark.jars": jars})
+def _qubole(offline: bool) -> Setup:
+    python = python_with(QUBOLE_PYSPARK, offline=offline)
+    jars = ",".join(map(str, jars_of(QUBOLE, offline=offline)))
+
+    def setup(server: ReplayServer) -> Program:
+        options = {
+            "streamName": "events",
+            "endpointUrl": server.endpoint_url,
+            "regionName": "us-east-1",
+            "awsAccessKeyId": "test",
+            "awsSecretKey": "test",
+            "startingPosition": "TRIM_HORIZON",
+            # Without these a batch ends after a second or 100,000 records of a shard.
+            "kinesis.executor.maxFetchTimeInMs": str(_UNLIMITED_MS),
+            "kinesis.executor.maxFetchRecordsPerShard": str(server.settings.records_per_shard),
+            "kinesis.executor.maxRecordPerRead": "10000",
+        }
+        return Program(python, "kinesis", options, {"spark.jars": jars})
+
+    return setup
 
 
-def _by_path(server: ReplayServer) -> Program:
-    """Return awslabs' ``aws-kinesis`` out of a jar that the user built."""
+def _by_path(offline: bool) -> Setup:
+    """Return a jar that the user built; without more words taken for awslabs' connector."""
     jar = os.environ.get("PEER_JAR")
     if not jar:
         raise NotAvailableError("no PEER_JAR=/path/to/jar was given; awslabs publishes none")
-    if not Path(jar).is_file():
+    path = Path(jar).absolute()
+    if not path.is_file():
         raise NotAvailableError(f"PEER_JAR={jar} is no file")
-    options = {
-        "kinesis.region": "us-east-1",
-        "kinesis.streamName": "events",
-        "kinesis.consumerType": "GetRecords",
-        "kinesis.endpointUrl": server.endpoint_url,
-        "kinesis.startingposition": "TRIM_HORIZON",
-        "kinesis.executor.maxFetchTimeInMs": str(_UNLIMITED_MS),
-        "kinesis.executor.maxFetchRecordsPerShard": str(server.settings.records_per_shard),
-        "kinesis.executor.maxRecordPerRead": "10000",
-        "kinesis.executor.idleTimeBetweenReadsInMs": "0",
+    name = os.environ.get("PEER_FORMAT", "aws-kinesis")
+    more = os.environ.get("PEER_OPTIONS", "{}")
+    python = python_with(os.environ.get("PEER_PYSPARK", PEER_PYSPARK), offline=offline)
+
+    def setup(server: ReplayServer) -> Program:
+        own = AWSLABS_OPTIONS if name == "aws-kinesis" else {}
+        options = filled(
+            {**own, **json.loads(more)},
+            endpoint=server.endpoint_url,
+            records=server.settings.records_per_shard,
+        )
+        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        return Program(python, name, options, {"spark.jars": str(path)}, keys)
+
+    return setup
+
+
+def filled(options: Mapping[str, str], *, endpoint: str, records: int) -> dict[str, str]:
+    """Return options with what only the server of a run knows."""
+    return {
+        name: str(value).replace("{endpoint}", endpoint).replace("{records}", str(records))
+        for name, value in options.items()
     }
-    requirement = os.environ.get("PEER_PYSPARK", PEER_PYSPARK)
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    return Program(python_with(requirement), "aws-kinesis", options, {"spark.jars": jar}, keys)
+
+
+AWSLABS_OPTIONS: Final = {
+    "kinesis.region": "us-east-1",
+    "kinesis.kinesisRegion": "us-east-1",  # otherwise taken out of the host name of the endpoint
+    "kinesis.endpointUrl": "{endpoint}",
+    "kinesis.streamName": "events",
+    "kinesis.consumerType": "GetRecords",
+    "kinesis.startingPosition": "TRIM_HORIZON",
+    "kinesis.awsAccessKeyId": "test",
+    "kinesis.awsSecretKey": "test",
+    "kinesis.maxFetchRecordsPerShard": "{records}",
+    "kinesis.getRecords.numberOfRecordsPerFetch": "10000",
+    "kinesis.getRecords.fetchIntervalMs": "0",
+}
 
 
 CONTENDERS: Final = (
-    Contender("this source, native decoder", _ours("native")),
+    Contender(OURS, _ours("native")),
     Contender("this source, Python decoder", _ours("python")),
     Contender("Qubole 1.2.0 (Spark 3.5)", _qubole),
-    Contender("aws-kinesis (PEER_JAR)", _by_path),
+    Contender("PEER_JAR", _by_path),
 )

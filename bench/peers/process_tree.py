@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Sample", "TreeWatch", "cpu_between"]
+__all__ = ["Sample", "TreeWatch", "cpu_between", "processes_of"]
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -57,6 +57,11 @@ class TreeWatch:
     progress : callable
         Bytes of work done so far.
     every_s : float
+
+    Raises
+    ------
+    RuntimeError
+        When it is left, if sampling broke off: what was seen until then is no measurement.
     """
 
     def __init__(self, session: int, progress: Callable[[], int], every_s: float = 0.1) -> None:
@@ -65,6 +70,7 @@ class TreeWatch:
         self._progress = progress
         self._every_s = every_s
         self._cpu_s: dict[int, float] = {}
+        self._error: Exception | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -72,29 +78,29 @@ class TreeWatch:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
-        self._thread.join(10)
-
-    @property
-    def peak_bytes(self) -> int:
-        """The most that the tree held at a time."""
-        return max((sample.memory_bytes for sample in self.samples), default=0)
+        self._thread.join(60)
+        if self._error is not None and kind is None:
+            raise RuntimeError(f"sampling broke off: {self._error}") from self._error
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            self.samples.append(self._sample())
-            self._stop.wait(self._every_s)
+        try:
+            while not self._stop.is_set():
+                self.samples.append(self._sample())
+                self._stop.wait(self._every_s)
+        except (OSError, ValueError) as error:
+            self._error = error
 
     def _sample(self) -> Sample:
         memory_bytes = 0
-        for pid, cpu_s, resident_bytes in _processes_of(self._session):
+        for pid, cpu_s, resident_bytes in processes_of(self._session):
             self._cpu_s[pid] = cpu_s
             memory_bytes += resident_bytes
         return Sample(time.monotonic(), sum(self._cpu_s.values()), memory_bytes, self._progress())
 
 
-def _processes_of(session: int) -> list[tuple[int, float, int]]:
+def processes_of(session: int) -> list[tuple[int, float, int]]:
     """Return pid, seconds of CPU and resident bytes of each process of a session."""
     found = []
     for folder in Path("/proc").iterdir():

@@ -11,6 +11,14 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.streaming.query import StreamingQuery
+
+SETTLE_S = 3.0
+"""So long a verified query goes on after the last row: what comes then came twice."""
 
 
 def main() -> None:
@@ -29,7 +37,8 @@ def main() -> None:
     print(json.dumps(shown))
 
 
-def _measure(frame, settings):
+def _measure(frame: DataFrame, settings: dict[str, Any]) -> dict[str, Any]:
+    """Count rows as Spark does, into a sink that drops them."""
     began_s = time.monotonic()
     query = (
         frame.writeStream.format("noop")
@@ -42,13 +51,16 @@ def _measure(frame, settings):
     return {"rows": rows, "wall_s": wall_s, "first_s": first_s}
 
 
-def _wait(query, settings, began_s):
+def _wait(
+    query: StreamingQuery, settings: dict[str, Any], began_s: float
+) -> tuple[int, float | None]:
     """Wait until all rows were seen; return how many, and when the first batch had ended."""
     first_s = None
-    seen = {}
+    seen: dict[int, int] = {}
     while sum(seen.values()) < settings["rows"]:
-        if query.exception() is not None:
-            raise query.exception()
+        error = query.exception()
+        if error is not None:
+            raise error
         if time.monotonic() - began_s > settings["deadline_s"]:
             break
         for batch in query.recentProgress:
@@ -60,11 +72,11 @@ def _wait(query, settings, began_s):
     return sum(seen.values()), first_s
 
 
-def _verify(frame, settings):
+def _verify(frame: DataFrame, settings: dict[str, Any]) -> dict[str, Any]:
     """Count rows, and how often each partition key comes."""
     folder = f"{settings['folder']}/rows"
 
-    def keep(batch, _):
+    def keep(batch: DataFrame, _: int) -> None:
         batch.select("partitionKey").write.mode("append").parquet(folder)
 
     query = (
@@ -73,11 +85,12 @@ def _verify(frame, settings):
         .start()
     )
     rows, _ = _wait(query, settings, time.monotonic())
+    time.sleep(SETTLE_S)
     query.stop()
     counts = frame.sparkSession.read.parquet(folder).groupBy("partitionKey").count()
-    low, high, keys, total = counts.selectExpr(
-        "min(count)", "max(count)", "count(*)", "sum(count)"
-    ).first()
+    row = counts.selectExpr("min(count)", "max(count)", "count(*)", "sum(count)").first()
+    assert row is not None
+    low, high, keys, total = row
     return {"rows": total, "seen": rows, "keys": keys, "fewest": low, "most": high}
 
 
