@@ -13,10 +13,9 @@ Variables of the environment name a contender that no registry has:
 - ``PEER_FORMAT``, ``PEER_OPTIONS``: its name in Spark, and options as JSON beside or instead of
   those given here; ``{endpoint}`` and ``{records}`` (of a shard) are filled in.
 
-Flink takes no part. Its client libraries are served, but asked for
-``flink-connector-aws-kinesis-streams`` (5.0.0-1.20, 5.1.0-1.20) and
-``flink-sql-connector-aws-kinesis-streams`` (5.0.0-1.20) Maven found none where this was written,
-and a job that could not be run once is no contender.
+Flink takes no part: of its Kinesis connector, ``flink-connector-aws-kinesis-streams`` (5.0.0-1.20,
+5.1.0-1.20) and ``flink-sql-connector-aws-kinesis-streams`` (5.0.0-1.20), Maven gave no jar, and a job
+that could not be run once is no contender.
 """
 
 from __future__ import annotations

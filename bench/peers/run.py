@@ -31,7 +31,7 @@ FULL: Final = (Load("1 KB", 1_000, 75_000), Load("100 B", 100, 150_000))
 QUICK: Final = (Load("1 KB", 1_000, 4_000), Load("100 B", 100, 40_000))
 VERIFIED: Final = Load("exactness", 100, 20_000)
 FLINK: Final = (
-    "Maven found neither flink-connector-aws-kinesis-streams nor its SQL jar; "
+    "Maven gave neither flink-connector-aws-kinesis-streams nor its SQL jar; "
     "see bench/peers/contenders.py"
 )
 _RESULTS: Final = Path(__file__).parents[1] / "results"
