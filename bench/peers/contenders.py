@@ -14,8 +14,8 @@ Variables of the environment name a contender that no registry has:
   those given here; ``{endpoint}`` and ``{records}`` (of a shard) are filled in.
 
 Flink takes no part: of its Kinesis connector, ``flink-connector-aws-kinesis-streams`` (5.0.0-1.20,
-5.1.0-1.20) and ``flink-sql-connector-aws-kinesis-streams`` (5.0.0-1.20), Maven gave no jar, and a job
-that could not be run once is no contender.
+5.1.0-1.20) and ``flink-sql-connector-aws-kinesis-streams`` (5.0.0-1.20), Maven gave no jar, and a
+job that could not be run once is no contender.
 """
 
 from __future__ import annotations
