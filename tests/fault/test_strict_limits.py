@@ -34,12 +34,15 @@ def test_a_lagging_shard_is_caught_up_at_its_full_rate(
 ):
     """A backlog of 11 MB, written at 1 MB/s until now: planned as one batch, or a few."""
     stream = aws.account().create_stream("events")
+    query = start_query(pollInterval="1s", retryBudget="30s")
+    aws.arrival_hook = lambda name, shard_id, now_ms: now_ms - 60_000
+    fill(stream, 10, prefix="first")
+    query.run(10)  # clients are made and connected
     written_ms = (
         int(time.time() * 1000) + 3_000 - (count - n) * size // 1_000 for n in range(count)
     )
     aws.arrival_hook = lambda name, shard_id, now_ms: next(written_ms)
     fill(stream, count, size=size)
-    query = start_query(pollInterval="1s", retryBudget="30s")
     read, took_s, refused, made = 0, 0.0, 0, 0
     while len(query.rows) < count * 0.75:
         partitions = query.plan()
