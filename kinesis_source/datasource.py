@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from pyspark.sql.datasource import DataSource, DataSourceStreamReader
+from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStreamReader
 
 from kinesis_source.errors import OptionError
 from kinesis_source.spark.access_check import answer, is_question
@@ -71,19 +71,18 @@ class KinesisDataSource(DataSource):
         from kinesis_source.spark.stream import KinesisStreamReader
 
         try:
+            _expect_a_stream(self.settings.bounded.given)
             columns = resolve_columns(schema)
         except OptionError as error:
             return KinesisStreamReader(self.settings, (), schema_error=error)
         return KinesisStreamReader(self.settings, columns)
 
-    def reader(self, schema: StructType) -> NoReturn:  # noqa: ARG002 - Spark's signature
-        """Refuse ``spark.read``: a bounded read is a streaming query that ends."""
-        raise OptionError(
-            "OPTION_UNSUPPORTED",
-            f"format({self.name()!r}) reads streams; spark.read is not supported.",
-            "Use spark.readStream with .trigger(availableNow=True): it reads what is there now "
-            "and ends.",
-        )
+    def reader(self, schema: StructType) -> DataSourceReader:
+        """Return the reader of a batch query."""
+        from kinesis_source.records.schema import resolve_columns
+        from kinesis_source.spark.batch import batch_reader
+
+        return batch_reader(self.settings, resolve_columns(schema))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The options hold secrets as plain text; the settings hold all that is needed.
@@ -100,6 +99,16 @@ def _expect_dependencies() -> None:
             "Install kinesis-source and what it needs in the Python of the driver and of every "
             "executor (PYSPARK_PYTHON).",
         ) from None
+
+
+def _expect_a_stream(given: Iterable[str]) -> None:
+    """Refuse a stream with options that only a batch read has."""
+    for name in given:
+        raise OptionError(
+            "OPTION_UNSUPPORTED",
+            f"Option {name!r} is for spark.read; spark.readStream does not end.",
+            "Leave it out, or use spark.read.",
+        )
 
 
 def _restore(cls: type[KinesisDataSource], settings: Any) -> KinesisDataSource:

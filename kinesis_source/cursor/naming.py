@@ -23,7 +23,10 @@ def name_position(position: Position | FromRecord) -> str:
             f"sequence number {position.sequence_number} (arrived {name_time(position.arrival_ms)})"
         )
     if isinstance(position, AtTimestamp):
-        return f"the moment {name_time(position.epoch_ms)}"
+        moment = f"the moment {name_time(position.epoch_ms)}"
+        if position.behind is not None:
+            return f"{moment}, behind sequence number {position.behind}"
+        return moment
     if isinstance(position, OldestSince):
         whole = f"none was missing at {name_time(position.whole_ms)}"
         if position.behind is not None:

@@ -40,8 +40,8 @@ def position_to_json(position: Position) -> Any:
             document["whole"] = position.whole_ms
     else:
         document = {"oldest": position.whole_ms}
-        if position.behind is not None:
-            document["behind"] = position.behind
+    if isinstance(position, AtTimestamp | OldestSince) and position.behind is not None:
+        document["behind"] = position.behind
     if position.empty_ms is not None:
         document["empty"] = position.empty_ms
     return dict(sorted(document.items()))
@@ -117,8 +117,10 @@ _FORMS: Final[tuple[tuple[frozenset[str], frozenset[str], Callable[[Any], Positi
     ),
     (
         frozenset({"at"}),
-        frozenset({"whole", "empty"}),
-        lambda value: AtTimestamp(value["at"], value.get("whole"), value.get("empty")),
+        frozenset({"whole", "empty", "behind"}),
+        lambda value: AtTimestamp(
+            value["at"], value.get("whole"), value.get("empty"), value.get("behind")
+        ),
     ),
     (
         frozenset({"at", "complete"}),

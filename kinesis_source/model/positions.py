@@ -22,8 +22,8 @@ Two facts, each with a name of its own, decide whether records may have been tri
     A moment at which nothing behind the position was gone. What is behind it may have been as old
     as the retention even then, so this proves nothing of any later moment.
 
-``oldest`` may have ``"behind": "4957..."``: the oldest record left, but none up to that number,
-which were read before AWS refused it.
+``oldest`` and ``at`` may have ``"behind": "4957..."``: the first record there, but none up to that
+number: those were read before AWS refused it, or the user asked to begin behind them.
 
 Sequence numbers are decimal strings of up to 129 digits. They compare as integers, never as text.
 """
@@ -107,11 +107,18 @@ class AtTimestamp:
         A moment at which nothing behind the position was gone.
     empty_ms : int or None
         A moment at which nothing was behind the position.
+    behind : str or None
+        A sequence number; records up to it are not wanted.
     """
 
     epoch_ms: int
     whole_ms: int | None = None
     empty_ms: int | None = None
+    behind: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.behind is not None:
+            _check_number(self.behind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +235,7 @@ def is_same_place(position: Position, other: Position) -> bool:
     if isinstance(position, AfterRecord) and isinstance(other, AfterRecord):
         return position.sequence_number == other.sequence_number
     if isinstance(position, AtTimestamp) and isinstance(other, AtTimestamp):
-        return position.epoch_ms == other.epoch_ms
+        return (position.epoch_ms, position.behind) == (other.epoch_ms, other.behind)
     if isinstance(position, OldestSince) and isinstance(other, OldestSince):
         return position.behind == other.behind
     return type(position) is type(other) and not isinstance(position, Marker)

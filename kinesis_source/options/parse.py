@@ -19,7 +19,14 @@ from kinesis_source.errors import OptionError
 from kinesis_source.model.positions import AtTimestamp
 from kinesis_source.options.identity import choose_identity
 from kinesis_source.options.peers import FROM_SPARK, NO_EFFECT, UNSUPPORTED, PeerOption
-from kinesis_source.options.settings import ClientSettings, ReadSettings, SourceSettings
+from kinesis_source.options.settings import (
+    BoundedSettings,
+    ClientSettings,
+    ReadSettings,
+    SourceSettings,
+    StreamSettings,
+    StreamStarts,
+)
 from kinesis_source.options.streams import choose_region, choose_streams
 from kinesis_source.options.table import OPTIONS, PREFIX, Option
 from kinesis_source.options.values import BadValueError, shown
@@ -49,6 +56,13 @@ _READ_FIELDS: Final = {
     "maxBytesPerTrigger": "max_bytes_per_trigger",
     "shardsPerTask": "shards_per_task",
 }
+_BOUNDED_FIELDS: Final = {
+    "initialPosition": "start",
+    "endingPosition": "end",
+    "minPartitions": "min_partitions",
+}
+_BOUNDED_ONLY: Final = ("endingPosition", "minPartitions")
+_POSITIONS: Final = ("initialPosition", "endingPosition")
 
 
 @dataclass(frozen=True)
@@ -131,8 +145,9 @@ def _parse(
         if option.name in given:
             values[option.name] = _read_agreeing(option, given[option.name])
     now = now_ms() if now_ms else time.time_ns() // 1_000_000
-    _check_past(values.get("initialPosition"), given.get("initialPosition", []), now)
-    return _assemble(values, os.environ if environ is None else environ)
+    for name in _POSITIONS:
+        _check_past(values.get(name), given.get(name, []), now)
+    return _assemble(values, now, os.environ if environ is None else environ)
 
 
 def _collect(options: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, list[_Given]]:
@@ -242,24 +257,62 @@ def _read(option: Option, given: _Given) -> Any:
 
 def _check_past(position: Any, given: list[_Given], now_ms: int) -> None:
     # Kinesis refuses an AT_TIMESTAMP in the future, but only once the query runs.
-    if isinstance(position, AtTimestamp) and position.epoch_ms > now_ms:
+    moments = position.moments() if isinstance(position, StreamStarts) else (position,)
+    for moment in moments:
+        if isinstance(moment, AtTimestamp) and moment.epoch_ms > now_ms:
+            raise OptionError(
+                "OPTION_RANGE",
+                f"Option {given[0].label!r} is {shown(given[0].text)}, which lies"
+                f" {(moment.epoch_ms - now_ms) / 1000:.0f} s in the future.",
+                "Write a time that is past (one without time zone is UTC), or 'latest'.",
+            )
+
+
+def _check_streams(name: str, position: Any, streams: tuple[StreamSettings, ...]) -> None:
+    """Make sure that places per stream name each stream that is read, and no other."""
+    if not isinstance(position, StreamStarts):
+        return
+    named = {stream for stream, _ in position.streams}
+    known = {label for stream in streams for label in (stream.key, stream.name)}
+    if "" in named and (len(named) > 1 or len(streams) > 1):
         raise OptionError(
-            "OPTION_RANGE",
-            f"Option {given[0].label!r} is {shown(given[0].text)}, which lies"
-            f" {(position.epoch_ms - now_ms) / 1000:.0f} s in the future.",
-            "Write a time that is past (one without time zone is UTC), or 'latest'.",
+            "OPTION_CONFLICT",
+            f"Option {name!r} has shards without their stream, and {len(streams)} streams are"
+            " read.",
+            'Write {"<stream>": {"<shard id>": <place>}}.',
         )
+    for stream in sorted(named - {""}):
+        if stream not in known:
+            raise OptionError(
+                "OPTION_CONFLICT",
+                f"Option {name!r} has places in stream {shown(stream)}, which is not read.",
+                f"Name the streams that are read: {', '.join(sorted(s.key for s in streams))}.",
+            )
+    for one in streams:
+        if name == "initialPosition" and position.of(one) is None:
+            raise OptionError(
+                "OPTION_CONFLICT",
+                f"Option {name!r} has places of streams, but none of stream {one.key!r}.",
+                f'Add one, for example {{"{one.key}": "trim_horizon"}}.',
+            )
 
 
-def _assemble(values: Mapping[str, Any], environ: Mapping[str, str]) -> SourceSettings:
+def _assemble(values: Mapping[str, Any], now_ms: int, environ: Mapping[str, str]) -> SourceSettings:
     arns: tuple[str, ...] = values.get("streamARN", ())
     streams = choose_streams(values.get("streamName", ()), arns)
     region = choose_region(values.get("region"), arns, values.get("endpointUrl"), environ)
+    for name in _POSITIONS:
+        _check_streams(name, values.get(name), streams)
     return SourceSettings(
         client=ClientSettings(
             region=region, identity=choose_identity(values), **_fields(_CLIENT_FIELDS, values)
         ),
         read=ReadSettings(streams=streams, **_fields(_READ_FIELDS, values)),
+        bounded=BoundedSettings(
+            loaded_ms=now_ms,
+            given=tuple(name for name in _BOUNDED_ONLY if name in values),
+            **_fields(_BOUNDED_FIELDS, values),
+        ),
     )
 
 

@@ -10,19 +10,26 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from kinesis_source.model.positions import Position
+from kinesis_source.model.positions import TRIM_HORIZON, AtTimestamp, Position
 from kinesis_source.options.secret import Secret
 
 __all__ = [
     "LATEST",
+    "BoundedSettings",
     "ClientSettings",
+    "EndingPosition",
     "IdentitySettings",
     "InitialPosition",
     "Latest",
+    "NumberedRecord",
     "ReadSettings",
     "RoleSettings",
+    "ShardStart",
+    "ShardStarts",
     "SourceSettings",
     "StreamSettings",
+    "StreamStart",
+    "StreamStarts",
 ]
 
 
@@ -36,7 +43,71 @@ class Latest(Enum):
 
 
 LATEST: Final = Latest.LATEST
-InitialPosition = Latest | Position
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedRecord:
+    """A place that a user names by a record; when it arrived is not known yet.
+
+    Parameters
+    ----------
+    sequence_number : str
+        Decimal digits.
+    is_read : bool
+        Whether the place is behind the record; else the record is the next one.
+    """
+
+    sequence_number: str
+    is_read: bool = True
+
+
+ShardStart = Latest | Position | NumberedRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStarts:
+    """Places in the shards of one stream.
+
+    Parameters
+    ----------
+    shards : tuple of (shard id, ShardStart)
+        At least one, sorted by shard.
+    """
+
+    shards: tuple[tuple[str, ShardStart], ...]
+
+
+StreamStart = Latest | Position | ShardStarts
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStarts:
+    """A place for each stream.
+
+    Parameters
+    ----------
+    streams : tuple of (str, StreamStart)
+        By name or ARN as the user gave them, sorted; the empty name stands for the only stream.
+    """
+
+    streams: tuple[tuple[str, StreamStart], ...]
+
+    def of(self, stream: StreamSettings) -> StreamStart | None:
+        """Return what is said of a stream; None: nothing."""
+        known = dict(self.streams)
+        return next((known[name] for name in (stream.key, stream.name, "") if name in known), None)
+
+    def moments(self) -> tuple[AtTimestamp, ...]:
+        """Return all moments that are named, of streams and of shards."""
+        places: list[object] = [place for _, place in self.streams]
+        for place in tuple(places):
+            if isinstance(place, ShardStarts):
+                places += [start for _, start in place.shards]
+        return tuple(place for place in places if isinstance(place, AtTimestamp))
+
+
+InitialPosition = Latest | Position | StreamStarts
+EndingPosition = Latest | AtTimestamp | StreamStarts
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +218,8 @@ class ReadSettings:
     streams : tuple of StreamSettings
         At least one; keys are unique.
     initial_position : Latest or Position
-        Where a query without checkpoint starts: LATEST, TRIM_HORIZON or AtTimestamp.
+        Where a query without checkpoint starts: LATEST, TRIM_HORIZON or AtTimestamp, or such a
+        place for each stream or shard.
     fail_on_data_loss : bool
     deaggregate : bool
         Take apart records that the Kinesis Producer Library aggregated.
@@ -177,6 +249,37 @@ class ReadSettings:
     max_records_per_trigger: int | None = None
     max_bytes_per_trigger: int | None = None
 
+    def initial_of(self, stream: StreamSettings) -> StreamStart:
+        """Return where a query without checkpoint starts in a stream."""
+        if isinstance(self.initial_position, StreamStarts):
+            return self.initial_position.of(stream) or TRIM_HORIZON
+        return self.initial_position
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedSettings:
+    """What a batch read (``spark.read``) has beside the settings of reading.
+
+    Parameters
+    ----------
+    start : InitialPosition
+        As the user gave it, else the oldest record.
+    end : EndingPosition
+        Exclusive for a moment; LATEST: the moment of ``load()``.
+    min_partitions : int or None
+        Into how many tasks at least long ranges are split.
+    loaded_ms : int
+        When ``load()`` was called, by that machine's clock.
+    given : tuple of str
+        The options that were given and make no sense for a stream.
+    """
+
+    start: InitialPosition = TRIM_HORIZON
+    end: EndingPosition = LATEST
+    min_partitions: int | None = None
+    loaded_ms: int = field(default=0, compare=False)
+    given: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
@@ -184,3 +287,4 @@ class SourceSettings:
 
     client: ClientSettings
     read: ReadSettings
+    bounded: BoundedSettings = BoundedSettings()

@@ -1,4 +1,4 @@
-"""Where a new query starts: reader of ``initialPosition``.
+"""Where a query starts and a batch read ends: readers of ``initialPosition``, ``endingPosition``.
 
 Pure; runs in Spark's driver-side worker at ``load()``. Takes, in any case::
 
@@ -7,6 +7,7 @@ Pure; runs in Spark's driver-side worker at ``load()``. Takes, in any case::
     AT_TIMESTAMP 2023-08-30T19:00:05Z
     1693422005 | 1693422005250                  (seconds: 10 digits, milliseconds: 13 digits)
     {"at_timestamp": "06/25/2020 10:23:45 PDT", "format": "MM/dd/yyyy HH:mm:ss ZZZ"}
+    a place for each stream or shard, see options/places.py
 
 A time without zone is UTC, whatever the time zone of the machine or of Spark's session.
 """
@@ -20,10 +21,18 @@ from typing import Any, Final
 
 from kinesis_source.model.positions import TRIM_HORIZON, AtTimestamp
 from kinesis_source.options.java_dates import UnreadableTimeError, read_java_date, read_zone
-from kinesis_source.options.settings import LATEST, InitialPosition
+from kinesis_source.options.places import read_places
+from kinesis_source.options.settings import (
+    LATEST,
+    EndingPosition,
+    InitialPosition,
+    NumberedRecord,
+    ShardStarts,
+    StreamStarts,
+)
 from kinesis_source.options.values import BadValueError, shown
 
-__all__ = ["read_initial_position", "read_timestamp"]
+__all__ = ["read_ending_position", "read_initial_position", "read_timestamp"]
 
 _CHOICES: Final = "Write 'latest', 'trim_horizon', or a time such as '2023-08-30T19:00:05Z'."
 _WORDS: Final[dict[str, InitialPosition]] = {
@@ -63,6 +72,38 @@ def read_initial_position(text: str) -> InitialPosition:
     return read_timestamp(match[1].strip() if match else text)
 
 
+def read_ending_position(text: str) -> EndingPosition:
+    """Read where a batch read ends: ``latest``, a time (exclusive), or records of shards.
+
+    Raises
+    ------
+    BadValueError
+        It is none of these.
+    """
+    position = read_initial_position(text)
+    if isinstance(position, StreamStarts):
+        for _, place in position.streams:
+            shards = place.shards if isinstance(place, ShardStarts) else (("", place),)
+            for shard_id, end in shards:
+                is_read = isinstance(end, NumberedRecord) and end.is_read
+                if not (end is LATEST or (shard_id and is_read)):
+                    raise BadValueError(
+                        "OPTION_UNSUPPORTED",
+                        f"has a place for {shown(shard_id or 'a stream')} that a read cannot end "
+                        "at.",
+                        'Write {"<shard id>": {"after": "<sequence number>"}} for the last record '
+                        'of a shard, or "latest".',
+                    )
+        return position
+    if position is LATEST or isinstance(position, AtTimestamp):
+        return position
+    raise BadValueError(
+        "OPTION_VALUE",
+        f"is {shown(text)}: a read that ends at the oldest record holds nothing.",
+        "Write 'latest', or a time such as '2023-08-30T19:00:05Z'.",
+    )
+
+
 def read_timestamp(text: str) -> AtTimestamp:
     """Read a time in ISO 8601, or as 10 digits (seconds) or 13 digits (milliseconds) since 1970.
 
@@ -97,13 +138,7 @@ def _read_json(text: str) -> InitialPosition:
         ) from None
     folded = {key.lower(): item for key, item in value.items()}
     if "at_timestamp" not in folded or not set(folded) <= {"at_timestamp", "format"}:
-        raise BadValueError(
-            "OPTION_UNSUPPORTED",
-            f"is JSON of another kind: {shown(text)}. Start positions per shard, such as another"
-            " connector's checkpoint, are not supported.",
-            "Write the time of the last batch that query finished, for example"
-            " '{\"at_timestamp\": \"2023-08-30T19:00:05Z\"}', or 'trim_horizon'.",
-        )
+        return read_places(value, read_timestamp, read_initial_position)
     moment, pattern = folded["at_timestamp"], folded.get("format")
     if not isinstance(moment, str) or not isinstance(pattern, str | None):
         raise BadValueError(

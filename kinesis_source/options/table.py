@@ -18,7 +18,11 @@ from kinesis_source.options.identity import (
     read_session_name,
 )
 from kinesis_source.options.sizes import ByteRate, ByteSize
-from kinesis_source.options.start import read_initial_position, read_timestamp
+from kinesis_source.options.start import (
+    read_ending_position,
+    read_initial_position,
+    read_timestamp,
+)
 from kinesis_source.options.streams import read_region, read_stream_arns, read_stream_names
 from kinesis_source.options.values import (
     Boolean,
@@ -137,12 +141,31 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Where a query without checkpoint starts. A time is ISO 8601 (UTC if it has no zone), alone"
         " or after `AT_TIMESTAMP`; seconds (10 digits) or milliseconds (13 digits) since 1970; or"
         ' `{"at_timestamp": "06/25/2020 10:23:45 PDT", "format": "MM/dd/yyyy HH:mm:ss ZZZ"}`. It'
-        " must not lie in the future.",
+        ' must not lie in the future. Or a place for each shard: `{"shardId-000000000000":'
+        ' {"after": "4957..."}}`, see [positions](../guides/batch.md#places). A batch read'
+        " (`spark.read`) starts at `trim_horizon` where it is not given.",
         default="latest",
         synonyms=(
             Synonym("startingPosition", "awslabs, Qubole, Glue"),
             Synonym("startingTimestamp", "Glue", Text("time", read_timestamp)),
         ),
+    ),
+    Option(
+        "endingPosition",
+        "Start",
+        Text("position", read_ending_position, "latest, a time, or the last records of shards"),
+        "Where a batch read (`spark.read`) ends; a stream takes none. `latest` is the moment of"
+        " `load()`. A time, in the forms of `initialPosition`, is exclusive: the first record that"
+        " arrived then is not read. Or the last record of each shard.",
+        default="latest",
+        synonyms=(Synonym("endingTimestamp", "Kafka's source", Text("time", read_timestamp)),),
+    ),
+    Option(
+        "minPartitions",
+        "Start",
+        Integer(1, 100_000),
+        "Into how many tasks at least a batch read (`spark.read`) is split: long ranges of a shard"
+        " are cut by time. AWS gives 2 MB/s of a shard, however many tasks read it.",
     ),
     Option(
         "failOnDataLoss",

@@ -13,6 +13,7 @@ from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.cursor.losses import LossPolicy
 from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamOffset
+from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import ReadSettings, StreamSettings
 from kinesis_source.plan.admission import Admission
 from kinesis_source.plan.batch_rules import StreamHints, awaits_children
@@ -80,7 +81,7 @@ class MicroBatchPlanner:
             stream.key: StreamPlanner(
                 api,
                 stream,
-                settings.initial_position,
+                settings.initial_of(stream),
                 self._frontiers[stream.key],
                 LossPolicy(fails=settings.fail_on_data_loss),
             )
@@ -106,17 +107,25 @@ class MicroBatchPlanner:
             )
         return self._initial
 
-    def fix_target(self) -> None:
+    def fix_target(self, not_after_ms: int | None = None) -> None:
         """Fix what "available now" means, before the first batch of such a run.
 
         Whatever is in the streams when this is called arrived before ``now_ms() +
         CLOCK_GRAIN_MS``, taken after the listings: they last longer than the way back of a reply,
         which is what else ``now_ms`` may be late by. Records that arrive later are not read.
+
+        Parameters
+        ----------
+        not_after_ms : int or None
+            Another moment, that has passed. A shard that is closed by now may hold later records.
         """
         for frontier in self._frontiers.values():
             frontier.facts.description()
-            frontier.note_closed()
-        self._set_target(self._api.now_ms() + CLOCK_GRAIN_MS)
+            if not_after_ms is None:
+                frontier.note_closed()
+        if not_after_ms is None:
+            not_after_ms = self._api.now_ms() + CLOCK_GRAIN_MS
+        self._set_target(not_after_ms)
 
     def next_offset(self, start: StreamOffset, *, to_the_tip: bool = False) -> StreamOffset:
         """Return where the batch that begins at ``start`` ends; ``start`` itself if nothing is new.
@@ -141,6 +150,10 @@ class MicroBatchPlanner:
             finally:
                 self._set_target(None)
         return self._follow(start)
+
+    def lineages(self) -> dict[str, Lineage]:
+        """Return the last listing of each stream's shards."""
+        return {key: frontier.listing.lineage() for key, frontier in self._frontiers.items()}
 
     def hints(self) -> dict[str, StreamHints]:
         """Return what is known of each stream and spares its readers the asking. No I/O."""

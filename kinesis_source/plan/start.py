@@ -18,10 +18,10 @@ from kinesis_source.model.positions import (
     with_emptiness,
 )
 from kinesis_source.model.shards import Lineage, Shard
-from kinesis_source.options.settings import LATEST, InitialPosition, StreamSettings
+from kinesis_source.options.settings import LATEST, StreamSettings, StreamStart
 from kinesis_source.plan.listing import Choice, ShardListing
 
-__all__ = ["resolve_start"]
+__all__ = ["latest_moment", "refuse_future", "resolve_start"]
 
 LATEST_TRIES = 5
 NEAR_FUTURE_MS = 2_000
@@ -32,7 +32,7 @@ def resolve_start(
     api: StreamApi,
     stream: StreamSettings,
     listing: ShardListing,
-    initial: InitialPosition,
+    initial: StreamStart,
     created_ms: int,
 ) -> StreamPosition:
     """Turn a start into fixed positions.
@@ -50,7 +50,8 @@ def resolve_start(
     api : StreamApi
     stream : StreamSettings
     listing : ShardListing
-    initial : InitialPosition
+    initial : StreamStart
+        Not one of shards, see plan/named_starts.py.
     created_ms : int
         The stream's creation time.
 
@@ -61,7 +62,7 @@ def resolve_start(
     StreamError
         ``[STREAM_LISTING]`` if no listing without holes could be had in time.
     """
-    at = _latest(api, stream, listing) if initial is LATEST else initial
+    at = latest_moment(api, stream, listing) if initial is LATEST else initial
     is_old = api.now_ms() - created_ms >= SHORTEST_RETENTION_MS - MARGIN_MS
     if isinstance(at, AtTimestamp):
         # The shards open at the very moment, not those open now: one that is closed since may
@@ -92,7 +93,7 @@ def resolve_start(
     return StreamPosition(created_ms, start | gone)
 
 
-def _latest(api: StreamApi, stream: StreamSettings, listing: ShardListing) -> AtTimestamp:
+def latest_moment(api: StreamApi, stream: StreamSettings, listing: ShardListing) -> AtTimestamp:
     """Return a moment that AWS agrees has come."""
     for _ in range(LATEST_TRIES):
         at = AtTimestamp(api.now_ms())
@@ -149,11 +150,11 @@ def _open_at(
 ) -> Choice:
     lineage = listing.list_now()
     # ListShards may take a moment that GetShardIterator refuses: do not rely on it.
-    _refuse_future(api, stream, epoch_ms, NEAR_FUTURE_MS)
+    refuse_future(api, stream, epoch_ms, NEAR_FUTURE_MS)
     try:
         found = api.list_shards(stream, open_at_ms=epoch_ms)
     except PositionRefusedError:
-        _refuse_future(api, stream, epoch_ms)
+        refuse_future(api, stream, epoch_ms)
         return _choice((), _oldest(lineage), lineage)  # older than the retention
     # The moment may be older than the retention, or than the stream: where no shard of then is
     # listed any more, the oldest that are listed took over.
@@ -163,9 +164,10 @@ def _open_at(
     return _choice(found, others, lineage)
 
 
-def _refuse_future(
+def refuse_future(
     api: StreamApi, stream: StreamSettings, epoch_ms: int, tolerance_ms: int = 0
 ) -> None:
+    """Raise the coded error for a start that lies ahead of AWS's clock."""
     now_ms = api.now_ms()
     if epoch_ms > now_ms + tolerance_ms:
         raise OptionError(

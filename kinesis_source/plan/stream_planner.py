@@ -26,7 +26,7 @@ from kinesis_source.model.positions import (
     with_emptiness,
 )
 from kinesis_source.model.shards import Lineage
-from kinesis_source.options.settings import InitialPosition, StreamSettings
+from kinesis_source.options.settings import ShardStarts, StreamSettings, StreamStart
 from kinesis_source.plan.admission import Request
 from kinesis_source.plan.batch_rules import (
     next_retention,
@@ -38,6 +38,7 @@ from kinesis_source.plan.batch_rules import (
 from kinesis_source.plan.frontier import StreamFrontier
 from kinesis_source.plan.late_shards import late_shards
 from kinesis_source.plan.loss_texts import begun_late, created_anew, gone_unwatched, vanished
+from kinesis_source.plan.named_starts import resolve_shard_starts
 from kinesis_source.plan.start import resolve_start
 
 __all__ = ["StreamPlan", "StreamPlanner"]
@@ -120,7 +121,7 @@ class StreamPlanner:
     ----------
     api : StreamApi
     stream : StreamSettings
-    initial : InitialPosition
+    initial : StreamStart
         Where a stream without position begins.
     frontier : StreamFrontier
     losses : LossPolicy
@@ -130,7 +131,7 @@ class StreamPlanner:
         self,
         api: StreamApi,
         stream: StreamSettings,
-        initial: InitialPosition,
+        initial: StreamStart,
         frontier: StreamFrontier,
         losses: LossPolicy,
     ) -> None:
@@ -140,7 +141,7 @@ class StreamPlanner:
         self._frontier = frontier
         self._losses = losses
         # By the start asked for and the stream's creation: resolved once, however often planned.
-        self._resolved: dict[tuple[InitialPosition, int], StreamPosition] = {}
+        self._resolved: dict[tuple[StreamStart, int], StreamPosition] = {}
         self._said_anew: set[tuple[int, int]] = set()
         self._batch = _Batch()
 
@@ -228,15 +229,21 @@ class StreamPlanner:
     def _is_same_stream(self, start: StreamPosition) -> bool:
         return start.created_ms == self._frontier.facts.description().created_ms
 
-    def _begin(self, initial: InitialPosition, created_ms: int) -> StreamPosition:
+    def _begin(self, initial: StreamStart, created_ms: int) -> StreamPosition:
         key = (initial, created_ms)
         if key not in self._resolved:
-            start = resolve_start(
-                self._api, self._stream, self._frontier.listing, initial, created_ms
-            )
+            start = self._resolve(initial, created_ms)
             retention_ms = self._frontier.facts.description().retention_ms
             self._resolved[key] = replace(start, retention_ms=retention_ms)
         return self._resolved[key]
+
+    def _resolve(self, initial: StreamStart, created_ms: int) -> StreamPosition:
+        listing = self._frontier.listing
+        if isinstance(initial, ShardStarts):
+            return resolve_shard_starts(
+                self._api, self._stream, listing, initial, created_ms, self._losses
+            )
+        return resolve_start(self._api, self._stream, listing, initial, created_ms)
 
     def _begin_anew(self, start: StreamPosition) -> StreamPosition:
         created_ms = self._frontier.facts.description().created_ms
