@@ -48,10 +48,21 @@ def serve(given: argparse.Namespace, out: TextIO, stop: threading.Event | None =
             f"Try: aws kinesis list-streams --endpoint-url {emulator.endpoint_url}"
             f" --region {given.region}"
         )
+        lines += ["In Spark:", *_spark_lines(given, emulator.endpoint_url)]
         lines.append("Ready. Ctrl-C ends it.")
         print("\n".join(lines), file=out, flush=True)
         (stop or threading.Event()).wait()
     return 0
+
+
+def _spark_lines(given: argparse.Namespace, endpoint_url: str) -> list[str]:
+    """Return a query that reads the first stream; keys of other accounts are printed above."""
+    name = given.stream[0][0] if given.stream else "<stream>"
+    options = {"streamName": name, "region": given.region, "endpointUrl": endpoint_url}
+    if not given.account:
+        options |= {"awsAccessKey": "test", "awsSecretKey": "test"}
+    lines = [f'      .option("{option}", "{value}")' for option, value in options.items()]
+    return ['  spark.readStream.format("tecton-kinesis")', *lines, "      .load()"]
 
 
 def _account_lines(account_id: str, access_key: str, secret_key: str) -> list[str]:

@@ -6,8 +6,10 @@ session token; access key ids show their last four characters.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kinesis_source.errors import OptionError
@@ -16,6 +18,7 @@ from kinesis_source.options.settings import IdentitySettings, RoleSettings
 from kinesis_source.options.values import BadValueError, masked, shown
 
 __all__ = [
+    "RolesOfAccounts",
     "choose_identity",
     "read_access_key",
     "read_external_id",
@@ -30,6 +33,7 @@ _ROLE = re.compile(
 )
 # STS AssumeRole: RoleSessionName and ExternalId.
 _SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9_]{1,128}")
 _MAX_EXTERNAL_IDS = 20 * 1225
@@ -37,8 +41,53 @@ _BASES: Final = ("awsAccessKey", "awsProfile", "credentialsProvider")
 _NEED_ROLE: Final = ("roleSessionName", "roleExternalId", "stsEndpoint")
 
 
-def read_role_arns(text: str) -> tuple[str, ...]:
-    """Read role ARNs to be assumed one over the other, separated by commas."""
+@dataclass(frozen=True)
+class RolesOfAccounts:
+    """Roles for the streams of each account.
+
+    Parameters
+    ----------
+    roles : mapping of account id to tuple of str
+        Each one's chain.
+    """
+
+    roles: Mapping[str, tuple[str, ...]]
+
+
+def read_role_arns(text: str) -> tuple[str, ...] | RolesOfAccounts:
+    """Read role ARNs to be assumed one over the other, separated by commas.
+
+    Or a JSON object with such a text for the streams of each account.
+    """
+    if text.startswith("{"):
+        return RolesOfAccounts(
+            {account: _read_chain(arns) for account, arns in _of_accounts(text).items()}
+        )
+    return _read_chain(text)
+
+
+def _of_accounts(text: str) -> dict[str, str]:
+    """Read a JSON object of texts by account."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if (
+        not isinstance(found, dict)
+        or not found
+        or not all(_ACCOUNT.fullmatch(account) for account in found)
+        or not all(isinstance(value, str) and value.strip() for value in found.values())
+    ):
+        raise BadValueError(
+            "OPTION_VALUE",
+            f"looks like JSON, and is no object of texts by account: {shown(text, 200)}.",
+            'Write {"<account of 12 digits>": "<text>", ...}, with the account that the streams'
+            " are in.",
+        )
+    return {account: value.strip() for account, value in found.items()}
+
+
+def _read_chain(text: str) -> tuple[str, ...]:
     # A role's name may hold a comma itself: only one before an ARN separates.
     arns = tuple(re.split(r"\s*,\s*(?=arn:)", text))
     for arn in arns:
@@ -64,7 +113,18 @@ def read_session_name(text: str) -> str:
 
 
 def read_external_id(text: str) -> str:
-    """Read one external id, or several separated by commas; see :func:`choose_identity`."""
+    """Read one external id, or several separated by commas; see :func:`choose_identity`.
+
+    Or a JSON object with such a text for the streams of each account.
+    """
+    if text.startswith("{"):
+        for of_account in _of_accounts(text).values():
+            _check_external_ids(of_account)
+        return text
+    return _check_external_ids(text)
+
+
+def _check_external_ids(text: str) -> str:
     items = [item.strip() for item in text.split(",")]
     if len(text) > _MAX_EXTERNAL_IDS or not any(items):
         problem = "must be 2 to 1224 characters for each role."
@@ -106,13 +166,16 @@ def read_secret(text: str) -> Secret:
     return Secret(text)
 
 
-def choose_identity(values: Mapping[str, Any]) -> IdentitySettings:
+def choose_identity(values: Mapping[str, Any], account: str | None = None) -> IdentitySettings:
     """Return the identity that the options together ask for.
 
     Parameters
     ----------
     values : mapping of str to value
         Option names to values as read; options that were not given are absent.
+    account : str or None
+        Whose streams are read, where roles are given by account: one without a role is read by the
+        base identity.
 
     Raises
     ------
@@ -120,8 +183,10 @@ def choose_identity(values: Mapping[str, Any]) -> IdentitySettings:
         ``OPTION_MISSING`` or ``OPTION_CONFLICT``.
     """
     _check_base(values)
-    arns: tuple[str, ...] = values.get("roleArn", ())
-    if not arns:
+    arns: tuple[str, ...] | RolesOfAccounts = values.get("roleArn", ())
+    if isinstance(arns, RolesOfAccounts):
+        arns = arns.roles.get(account or "", ())
+    if "roleArn" not in values:
         for name in _NEED_ROLE:
             if name in values:
                 raise OptionError(
@@ -129,7 +194,7 @@ def choose_identity(values: Mapping[str, Any]) -> IdentitySettings:
                     f"Option {name!r} has no effect without 'roleArn'.",
                     "Set 'roleArn' to the role to assume, or leave it out.",
                 )
-    external_ids = _external_ids(values.get("roleExternalId"), len(arns))
+    external_ids = _external_ids(_of_account(values.get("roleExternalId"), account), len(arns))
     return IdentitySettings(
         access_key=values.get("awsAccessKey"),
         secret_key=values.get("awsSecretKey"),
@@ -140,8 +205,14 @@ def choose_identity(values: Mapping[str, Any]) -> IdentitySettings:
             RoleSettings(arn, values.get("roleSessionName"), external_id)
             for arn, external_id in zip(arns, external_ids, strict=True)
         ),
-        sts_endpoint=values.get("stsEndpoint"),
+        sts_endpoint=values.get("stsEndpoint") if arns else None,
     )
+
+
+def _of_account(external_ids: str | None, account: str | None) -> str | None:
+    if external_ids is None or not external_ids.startswith("{"):
+        return external_ids
+    return _of_accounts(external_ids).get(account or "")
 
 
 def _check_base(values: Mapping[str, Any]) -> None:

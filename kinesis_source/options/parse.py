@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from kinesis_source.errors import OptionError
 from kinesis_source.model.positions import AtTimestamp
-from kinesis_source.options.identity import choose_identity
+from kinesis_source.options.identity import RolesOfAccounts, choose_identity
 from kinesis_source.options.peers import FROM_SPARK, NO_EFFECT, UNSUPPORTED, PeerOption
 from kinesis_source.options.settings import (
     BoundedSettings,
@@ -27,7 +27,12 @@ from kinesis_source.options.settings import (
     StreamSettings,
     StreamStarts,
 )
-from kinesis_source.options.streams import choose_region, choose_streams
+from kinesis_source.options.streams import (
+    account_of,
+    choose_region,
+    choose_streams,
+    region_of,
+)
 from kinesis_source.options.table import OPTIONS, PREFIX, Option
 from kinesis_source.options.values import BadValueError, shown
 
@@ -303,17 +308,58 @@ def _assemble(values: Mapping[str, Any], now_ms: int, environ: Mapping[str, str]
     region = choose_region(values.get("region"), arns, values.get("endpointUrl"), environ)
     for name in _POSITIONS:
         _check_streams(name, values.get(name), streams)
+    _check_roles(values, streams)
+    clients = {stream.key: _client_of(stream, region, values) for stream in streams}
+    client = clients[streams[0].key]
     return SourceSettings(
-        client=ClientSettings(
-            region=region, identity=choose_identity(values), **_fields(_CLIENT_FIELDS, values)
-        ),
-        read=ReadSettings(streams=streams, **_fields(_READ_FIELDS, values)),
+        client=client,
+        clients=tuple((key, other) for key, other in clients.items() if other != client),
+        read=ReadSettings(streams=streams, loaded_ms=now_ms, **_fields(_READ_FIELDS, values)),
         bounded=BoundedSettings(
-            loaded_ms=now_ms,
             given=tuple(name for name in _BOUNDED_ONLY if name in values),
             **_fields(_BOUNDED_FIELDS, values),
         ),
     )
+
+
+def _client_of(stream: StreamSettings, region: str, values: Mapping[str, Any]) -> ClientSettings:
+    """Return how a stream is called: in its own region, in the role for its account."""
+    return ClientSettings(
+        region=region_of(stream.arn) if stream.arn else region,
+        identity=choose_identity(values, account_of(stream.arn) if stream.arn else None),
+        **_fields(_CLIENT_FIELDS, values),
+    )
+
+
+def _check_roles(values: Mapping[str, Any], streams: tuple[StreamSettings, ...]) -> None:
+    """Make sure that roles by account have streams of known accounts."""
+    roles = values.get("roleArn")
+    external_ids = values.get("roleExternalId", "")
+    if not isinstance(roles, RolesOfAccounts):
+        if external_ids.startswith("{"):
+            raise OptionError(
+                "OPTION_CONFLICT",
+                "Option 'roleExternalId' has ids by account, and 'roleArn' has no roles by"
+                " account.",
+                'Write \'roleArn\' as {"<account of 12 digits>": "<role ARN>", ...}, too.',
+            )
+        return
+    named = next((stream.key for stream in streams if stream.arn is None), None)
+    if named is not None:
+        raise OptionError(
+            "OPTION_CONFLICT",
+            f"Option 'roleArn' has roles by account, and the account of stream {named!r} is not"
+            " known.",
+            "Name the streams by 'streamARN'.",
+        )
+    accounts = {account_of(stream.arn) for stream in streams if stream.arn}
+    unused = sorted(set(roles.roles) - accounts)
+    if unused:
+        raise OptionError(
+            "OPTION_CONFLICT",
+            f"Option 'roleArn' has a role for account {unused[0]}, in which no stream is read.",
+            f"Take it out, or name a stream there; streams are in {', '.join(sorted(accounts))}.",
+        )
 
 
 def _fields(fields: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -235,6 +235,8 @@ class ReadSettings:
         How many shards one Spark task reads side by side.
     max_records_per_trigger, max_bytes_per_trigger : int or None
         What one micro-batch may hold of all streams together. Both None: 128 MiB of each shard.
+    loaded_ms : int or None
+        When ``load()`` was called, by the clock of the driver's machine.
     """
 
     streams: tuple[StreamSettings, ...]
@@ -248,6 +250,7 @@ class ReadSettings:
     shards_per_task: int = 5
     max_records_per_trigger: int | None = None
     max_bytes_per_trigger: int | None = None
+    loaded_ms: int | None = field(default=None, compare=False)
 
     def initial_of(self, stream: StreamSettings) -> StreamStart:
         """Return where a query without checkpoint starts in a stream."""
@@ -268,8 +271,6 @@ class BoundedSettings:
         Exclusive for a moment; LATEST: the moment of ``load()``.
     min_partitions : int or None
         Into how many tasks at least long ranges are split.
-    loaded_ms : int
-        When ``load()`` was called, by that machine's clock.
     given : tuple of str
         The options that were given and make no sense for a stream.
     """
@@ -277,14 +278,24 @@ class BoundedSettings:
     start: InitialPosition = TRIM_HORIZON
     end: EndingPosition = LATEST
     min_partitions: int | None = None
-    loaded_ms: int = field(default=0, compare=False)
     given: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """All settings of one ``load()``."""
+    """All settings of one ``load()``.
+
+    Parameters
+    ----------
+    client : ClientSettings
+        How Kinesis is called for every stream that has no client of its own.
+    read : ReadSettings
+    bounded : BoundedSettings
+    clients : tuple of (stream key, ClientSettings)
+        Of streams in other regions, or that are read in another role.
+    """
 
     client: ClientSettings
     read: ReadSettings
     bounded: BoundedSettings = BoundedSettings()
+    clients: tuple[tuple[str, ClientSettings], ...] = ()

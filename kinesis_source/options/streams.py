@@ -1,7 +1,8 @@
 """Which streams, in which region: readers of stream options and what they mean together.
 
 Pure; runs in Spark's driver-side worker at ``load()``. The region comes, in this order, from option
-``region``, the streams' ARNs, the endpoint's host, the environment; what is given must agree.
+``region``, the streams' ARNs, the endpoint's host, the environment; what is given must agree. ARNs
+of several regions are each read in their own.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from kinesis_source.options.settings import StreamSettings
 from kinesis_source.options.values import BadValueError, shown
 
 __all__ = [
+    "account_of",
     "choose_region",
     "choose_streams",
     "read_region",
     "read_stream_arns",
     "read_stream_names",
+    "region_of",
 ]
 
 # Kinesis API model, shapes StreamName and StreamARN.
@@ -108,6 +111,16 @@ def choose_streams(names: tuple[str, ...], arns: tuple[str, ...]) -> tuple[Strea
     return tuple(StreamSettings(name, name, by_name[name]) for name in names)
 
 
+def account_of(arn: str) -> str:
+    """Return the account in a stream's ARN."""
+    return arn.split(":")[4]
+
+
+def region_of(arn: str) -> str:
+    """Return the region in a stream's ARN."""
+    return arn.split(":")[3]
+
+
 def choose_region(
     region: str | None,
     arns: tuple[str, ...],
@@ -124,17 +137,20 @@ def choose_region(
     """
     found: dict[str, str] = {"option 'region'": region} if region else {}
     for arn in arns:
-        found[f"option 'streamARN' ({arn})"] = _region_of(arn)
+        found[f"option 'streamARN' ({arn})"] = region_of(arn)
     host_region = _region_of_host(endpoint_url)
     if host_region:
         found[f"option 'endpointUrl' ({shown(endpoint_url or '')})"] = host_region
+    own = {region_of(arn) for arn in arns}
+    if len(own) > 1 and len(found) == len(arns):
+        return region_of(arns[0])  # each stream is read in its own region
     (first, chosen), *others = found.items() or [("", "")]
     for origin, other in others:
         if other != chosen:
             raise OptionError(
                 "OPTION_CONFLICT",
                 f"The region is {chosen!r} by {first}, but {other!r} by {origin}.",
-                "One load reads one region: make them agree, or use one load per region.",
+                "Leave 'region' out where streams are named by ARNs: each is read in its own.",
             )
     return chosen or _region_of_environment(environ)
 
@@ -177,10 +193,6 @@ def _items(text: str) -> tuple[str, ...]:
 
 def _stream_of(arn: str) -> str:
     return arn.rpartition("/")[2]
-
-
-def _region_of(arn: str) -> str:
-    return arn.split(":")[3]
 
 
 def _region_of_host(url: str | None) -> str | None:

@@ -115,8 +115,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "streamARN",
         "Stream",
         Text("ARNs", read_stream_arns),
-        "ARN of the stream, or several of one region separated by commas. Needed for a stream of"
-        " another account that is shared by a resource policy.",
+        "ARN of the stream, or several separated by commas, of one or several regions and accounts:"
+        " each is read in its own region. Needed for a stream of another account that is shared by"
+        " a resource policy.",
     ),
     Option(
         "region",
@@ -266,7 +267,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
         Text("ARNs", read_role_arns),
         "Role to assume for reading, for example one in the stream's account; several separated by"
         " commas are assumed one over the other. Keys, profile or provider are then what assumes"
-        " the first.",
+        ' the first. For streams of several accounts, by ARN: `{"222222222222": "arn:aws:iam::'
+        '222222222222:role/reader"}` names a role for each account; streams of other accounts are'
+        " read without one.",
         synonyms=(Synonym("stsRoleArn", "awslabs"), Synonym("awsSTSRoleARN", "Qubole, Glue")),
     ),
     Option(
@@ -284,7 +287,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Identity",
         Text("text", read_external_id, "2 to 1224 letters, digits or _+=,.@:/-"),
         "External id that the role's trust policy asks for. For a chain of roles: one for the last,"
-        " or one for each separated by commas, empty for none. AWS does not treat it as a secret,"
+        " or one for each separated by commas, empty for none; for roles by account, an object by"
+        " account, too. AWS does not treat it as a secret,"
         " and Spark shows it in plans.",
     ),
     Option(
@@ -352,8 +356,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "retryBudget",
         "Calls",
         Duration(100, _DAY_MS),
-        "How long one call is repeated, all in all, before the query fails. The last try may take"
-        " up to `readTimeout` longer. A page of 10 MiB needs 1 Mbit/s to come within the default.",
+        "How long one call is repeated, all in all, before the query fails; where nothing has ever"
+        " answered, 10 s. The last try may take up to `readTimeout` longer. A page of 10 MiB needs 1 Mbit/s to come within the default.",
         default="2m",
     ),
     Option(

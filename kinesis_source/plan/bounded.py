@@ -101,7 +101,7 @@ def plan_bounded(
     settings = replace(read, streams=streams, initial_position=start)
     for stream in streams:
         check_access(stream)
-    target_ms = _target_ms(api, bounded, selection.until_ms)
+    target_ms = _target_ms(api, read, bounded, selection.until_ms)
     planner = MicroBatchPlanner(
         api, settings, check_access, runtime=runtime, failing_budget_s=failing_budget_s
     )
@@ -149,13 +149,16 @@ def _narrowed_start(start: InitialPosition, since_ms: int | None) -> InitialPosi
     return start
 
 
-def _target_ms(api: StreamApi, bounded: BoundedSettings, until_ms: int | None) -> int:
+def _target_ms(
+    api: StreamApi, read: ReadSettings, bounded: BoundedSettings, until_ms: int | None
+) -> int:
     """Return until when records count, inclusive, by AWS's clock."""
     aws_ms = api.now_ms()
-    skew_ms = aws_ms + SMALLEST_SKEW_MS // 3 - time.time_ns() // 1_000_000
+    wall_ms = time.time_ns() // 1_000_000
+    skew_ms = aws_ms + SMALLEST_SKEW_MS // 3 - wall_ms
     if abs(skew_ms) < SMALLEST_SKEW_MS:
         skew_ms = 0
-    target_ms = bounded.loaded_ms + skew_ms
+    target_ms = (wall_ms if read.loaded_ms is None else read.loaded_ms) + skew_ms
     if isinstance(bounded.end, AtTimestamp):
         target_ms = min(target_ms, bounded.end.epoch_ms - 1)
     if until_ms is not None:

@@ -84,6 +84,7 @@ class MicroBatchPlanner:
                 settings.initial_of(stream),
                 self._frontiers[stream.key],
                 LossPolicy(fails=settings.fail_on_data_loss),
+                settings.loaded_ms,
             )
             for stream in settings.streams
         }

@@ -46,6 +46,7 @@ def resolve_shard_starts(
     starts: ShardStarts,
     created_ms: int,
     losses: LossPolicy,
+    loaded_ms: int | None = None,
 ) -> StreamPosition:
     """Turn named places into fixed positions.
 
@@ -61,6 +62,8 @@ def resolve_shard_starts(
     created_ms : int
         The stream's creation time.
     losses : LossPolicy
+    loaded_ms : int or None
+        See resolve_start.
 
     Raises
     ------
@@ -75,7 +78,10 @@ def resolve_shard_starts(
     now_ms = api.now_ms()
     positions: dict[str, Position] = {}
     for shard_id, place in named.items():
-        position = _resolve(api, stream, listing, shard_id, place, losses)
+        fixed = place
+        if place is LATEST:
+            fixed = latest_moment(api, stream, listing, loaded_ms)
+        position = _resolve(api, stream, listing, shard_id, fixed, losses)
         positions[shard_id] = with_emptiness(position, created_ms)
     passed = lineage.ancestors(named)
     for shard in lineage.roots:
@@ -138,9 +144,6 @@ def _resolve(
     place: ShardStart,
     losses: LossPolicy,
 ) -> Position:
-    if place is LATEST:
-        moment = latest_moment(api, stream, listing)
-        return AtTimestamp(moment.epoch_ms, api.now_ms())
     if isinstance(place, AtTimestamp):
         refuse_future(api, stream, place.epoch_ms)
         return AtTimestamp(place.epoch_ms, api.now_ms())

@@ -6,6 +6,8 @@ StreamPosition, or a coded error.
 
 from __future__ import annotations
 
+import time
+
 from kinesis_source.aws.api import PositionRefusedError, StreamApi
 from kinesis_source.cursor.horizon import MARGIN_MS, SHORTEST_RETENTION_MS
 from kinesis_source.errors import OptionError, ServiceError, StreamError
@@ -24,6 +26,9 @@ from kinesis_source.plan.listing import Choice, ShardListing
 __all__ = ["latest_moment", "refuse_future", "resolve_start"]
 
 LATEST_TRIES = 5
+LONGEST_BACK_MS = 10_000
+"""How much earlier than the first question "latest" may be: so long after ``load()`` a query starts
+that somebody waits for, who may have put records since."""
 NEAR_FUTURE_MS = 2_000
 """AWS's clock is known to about a second: a start that seems to lie this near ahead has come."""
 
@@ -34,12 +39,14 @@ def resolve_start(
     listing: ShardListing,
     initial: StreamStart,
     created_ms: int,
+    loaded_ms: int | None = None,
 ) -> StreamPosition:
     """Turn a start into fixed positions.
 
-    LATEST becomes a moment that is not ahead of AWS's clock, so that nothing put after this call is
-    missed; as the clock is known to about a second, a little of what came just before may be read.
-    AWS itself is asked whether the moment has come: what it refuses never gets into a checkpoint.
+    LATEST becomes a moment that is not ahead of AWS's clock, so that nothing put after ``load()``
+    is missed where the query starts within seconds of it, nor anything after its start; as the
+    clock is known to about a second, a little of what came just before may be read. AWS itself is
+    asked whether the moment has come: what it refuses never gets into a checkpoint.
 
     A shard of which one parent is listed and the other is not, a merge at the edge of the
     retention, begins after the one that is left. The other one was gone before the query began: it
@@ -54,6 +61,8 @@ def resolve_start(
         Not one of shards, see plan/named_starts.py.
     created_ms : int
         The stream's creation time.
+    loaded_ms : int or None
+        When ``load()`` was called, by this machine's clock.
 
     Raises
     ------
@@ -62,7 +71,7 @@ def resolve_start(
     StreamError
         ``[STREAM_LISTING]`` if no listing without holes could be had in time.
     """
-    at = latest_moment(api, stream, listing) if initial is LATEST else initial
+    at = latest_moment(api, stream, listing, loaded_ms) if initial is LATEST else initial
     is_old = api.now_ms() - created_ms >= SHORTEST_RETENTION_MS - MARGIN_MS
     if isinstance(at, AtTimestamp):
         # The shards open at the very moment, not those open now: one that is closed since may
@@ -93,10 +102,12 @@ def resolve_start(
     return StreamPosition(created_ms, start | gone)
 
 
-def latest_moment(api: StreamApi, stream: StreamSettings, listing: ShardListing) -> AtTimestamp:
-    """Return a moment that AWS agrees has come."""
+def latest_moment(
+    api: StreamApi, stream: StreamSettings, listing: ShardListing, loaded_ms: int | None = None
+) -> AtTimestamp:
+    """Return a moment that AWS agrees has come: that of ``load()``, or seconds before now."""
     for _ in range(LATEST_TRIES):
-        at = AtTimestamp(api.now_ms())
+        at = AtTimestamp(api.now_ms() - _since_load_ms(loaded_ms))
         shards = listing.list_now().open_shards
         if not shards:
             return at
@@ -115,6 +126,13 @@ def latest_moment(api: StreamApi, stream: StreamSettings, listing: ShardListing)
         f"{stream.key!r}: the Date headers of its replies are ahead of its own clock.",
         "Look for a proxy that answers in Kinesis's place; or start at a time of your own.",
     )
+
+
+def _since_load_ms(loaded_ms: int | None) -> int:
+    """Return how long ago ``load()`` was, at most LONGEST_BACK_MS: the difference of one clock."""
+    if loaded_ms is None:
+        return 0
+    return min(LONGEST_BACK_MS, max(0, time.time_ns() // 1_000_000 - loaded_ms))
 
 
 def _oldest(lineage: Lineage) -> tuple[Shard, ...]:

@@ -125,6 +125,8 @@ class StreamPlanner:
         Where a stream without position begins.
     frontier : StreamFrontier
     losses : LossPolicy
+    loaded_ms : int or None
+        When ``load()`` was called, by this machine's clock.
     """
 
     def __init__(
@@ -134,12 +136,14 @@ class StreamPlanner:
         initial: StreamStart,
         frontier: StreamFrontier,
         losses: LossPolicy,
+        loaded_ms: int | None = None,
     ) -> None:
         self._api = api
         self._stream = stream
         self._initial = initial
         self._frontier = frontier
         self._losses = losses
+        self._loaded_ms = loaded_ms
         # By the start asked for and the stream's creation: resolved once, however often planned.
         self._resolved: dict[tuple[StreamStart, int], StreamPosition] = {}
         self._said_anew: set[tuple[int, int]] = set()
@@ -241,9 +245,15 @@ class StreamPlanner:
         listing = self._frontier.listing
         if isinstance(initial, ShardStarts):
             return resolve_shard_starts(
-                self._api, self._stream, listing, initial, created_ms, self._losses
+                self._api,
+                self._stream,
+                listing,
+                initial,
+                created_ms,
+                self._losses,
+                self._loaded_ms,
             )
-        return resolve_start(self._api, self._stream, listing, initial, created_ms)
+        return resolve_start(self._api, self._stream, listing, initial, created_ms, self._loaded_ms)
 
     def _begin_anew(self, start: StreamPosition) -> StreamPosition:
         created_ms = self._frontier.facts.description().created_ms

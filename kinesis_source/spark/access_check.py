@@ -73,11 +73,13 @@ def raise_verdict(schema: StructType) -> None:
 def _check(options: Mapping[str, str]) -> None:
     # Each load() asks is_question() and needs none of these.
     from kinesis_source.aws.access import check_access
-    from kinesis_source.aws.client import stream_api
+    from kinesis_source.aws.routing import source_api
     from kinesis_source.options.parse import parse_options
 
     settings = parse_options(options)
     budget_ms = min(settings.client.retry_budget_ms, _BUDGET_MS)
-    api = stream_api(replace(settings.client, retry_budget_ms=budget_ms))
+    patient = {key: replace(one, retry_budget_ms=budget_ms) for key, one in settings.clients}
+    client = replace(settings.client, retry_budget_ms=budget_ms)
+    api = source_api(replace(settings, client=client, clients=tuple(patient.items())))
     for stream in settings.read.streams:
         check_access(api, stream)

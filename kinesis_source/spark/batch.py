@@ -69,10 +69,10 @@ class KinesisBatchReader(DataSourceReader):
     def partitions(self) -> list[InputPartition]:
         """Plan: ask AWS how far the shards go, and deal ranges to tasks."""
         from kinesis_source.aws.access import check_access
-        from kinesis_source.aws.client import stream_api
+        from kinesis_source.aws.routing import source_api
         from kinesis_source.plan.bounded import plan_bounded
 
-        api = stream_api(self._settings.client)
+        api = source_api(self._settings)
         tasks = plan_bounded(
             api,
             self._settings.read,
@@ -87,11 +87,11 @@ class KinesisBatchReader(DataSourceReader):
         """Read one task's ranges. For an empty list of partitions Spark makes one of its own."""
         if not isinstance(partition, KinesisInputPartition):
             return iter(())
-        from kinesis_source.aws.client import stream_api
+        from kinesis_source.aws.routing import source_api
         from kinesis_source.read.task import read_ranges
 
         return read_ranges(
-            stream_api(self._settings.client),
+            source_api(self._settings),
             partition.ranges,
             self._columns,
             self._settings.read,

@@ -191,10 +191,10 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             raise self._schema_error
         if self._planner is None:
             from kinesis_source.aws.access import check_access
-            from kinesis_source.aws.client import stream_api
+            from kinesis_source.aws.routing import source_api
             from kinesis_source.plan.micro_batches import MicroBatchPlanner
 
-            api = stream_api(self._settings.client)
+            api = source_api(self._settings)
             self._planner = MicroBatchPlanner(
                 api,
                 self._settings.read,
@@ -209,11 +209,11 @@ class KinesisStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         """Read one task's ranges; may be called again for the same partition."""
         if not isinstance(partition, KinesisInputPartition):
             return iter(())
-        from kinesis_source.aws.client import stream_api
+        from kinesis_source.aws.routing import source_api
         from kinesis_source.read.task import read_ranges
 
         return read_ranges(
-            stream_api(self._settings.client),
+            source_api(self._settings),
             partition.ranges,
             self._columns,
             self._settings.read,

@@ -1,0 +1,38 @@
+"""The guides' code runs as it stands: each page's Python blocks, one after the other.
+
+A page's code names the streams of the page; here they are the emulator's. What cannot be run
+anywhere has a comment before it: ``<!-- not executed: why -->``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.spark.support import source_options
+
+GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guides").glob("*.md"))
+BLOCK = re.compile(r"(<!-- not executed: [^>]+ -->\n+)?^```python\n(.*?)^```$", re.M | re.S)
+FORMAT = '.format("tecton-kinesis")'
+USING = "OPTIONS (streamName 'clicks', region 'us-east-1'"
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_guides_code_runs(page: Path, spark, aws, make_stream, tmp_path, monkeypatch, capsys):
+    make_stream("clicks", shards=2).put(300)
+    emulator = source_options(aws)
+    del emulator["streamName"], emulator["initialPosition"]
+    names = {"spark": spark, "emulator": emulator, "__name__": "guide"}
+    monkeypatch.chdir(tmp_path)
+    given = "".join(f", {name} '{value}'" for name, value in emulator.items() if name != "region")
+    ran = 0
+    for number, (skip, body) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")), 1):
+        if skip:
+            continue
+        text = body.replace(FORMAT, f"{FORMAT}.options(**emulator)").replace(USING, USING + given)
+        exec(compile(text, f"{page.name}, block {number}", "exec"), names)  # noqa: S102 - ours
+        ran += 1
+    assert ran, f"{page.name} has no code that runs"
+    assert "Traceback" not in capsys.readouterr().out
