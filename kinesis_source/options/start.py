@@ -137,8 +137,15 @@ def _read_json(text: str) -> InitialPosition:
             "OPTION_VALUE", f"looks like JSON but is none: {shown(text)}.", _CHOICES
         ) from None
     folded = {key.lower(): item for key, item in value.items()}
-    if "at_timestamp" not in folded or not set(folded) <= {"at_timestamp", "format"}:
+    if "at_timestamp" not in folded:
         return read_places(value, read_timestamp, read_initial_position)
+    more = sorted(set(folded) - {"at_timestamp", "format"})
+    if more:
+        raise BadValueError(
+            "OPTION_VALUE",
+            f"has {shown(more[0])} beside a time.",
+            'Write {"at_timestamp": "<time>"}, with a "format" if it needs one.',
+        )
     moment, pattern = folded["at_timestamp"], folded.get("format")
     if not isinstance(moment, str) or not isinstance(pattern, str | None):
         raise BadValueError(

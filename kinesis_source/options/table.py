@@ -357,7 +357,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Calls",
         Duration(100, _DAY_MS),
         "How long one call is repeated, all in all, before the query fails; where nothing has ever"
-        " answered, 10 s. The last try may take up to `readTimeout` longer. A page of 10 MiB needs 1 Mbit/s to come within the default.",
+        " answered, 10 s. The last try may take up to `readTimeout` longer. A page of 10 MiB needs"
+        " 1 Mbit/s to come within the default.",
         default="2m",
     ),
     Option(
