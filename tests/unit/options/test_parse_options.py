@@ -110,7 +110,8 @@ def test_settings_travel_to_executors_and_show_no_secret() -> None:
 def test_the_table_has_the_defaults_of_the_settings() -> None:
     plain = settings_of()
     written = settings_of(**{one.name: one.default for one in OPTIONS if one.default is not None})
-    assert written == plain
+    assert (written.client, written.read) == (plain.client, plain.read)
+    assert written.bounded.end == plain.bounded.end
 
 
 def test_every_name_is_in_the_table_once() -> None:

@@ -72,9 +72,9 @@ def test_a_name_and_its_arn_together_keep_the_name_as_key() -> None:
             "different streams",
         ),
         (
-            {"streamARN": f"{ARN}a,{ARN.replace('eu', 'us')}b"},
+            {"streamARN": f"{ARN}a,{ARN.replace('eu', 'us')}b", "region": "eu-west-1"},
             "OPTION_CONFLICT",
-            "'eu-west-1' by option 'streamARN'",
+            "'us-west-1' by option 'streamARN'",
         ),
         ({"streamARN": ARN + "a", "region": "us-east-1"}, "OPTION_CONFLICT", "'us-east-1' by"),
         (
@@ -171,3 +171,61 @@ def test_a_password_in_an_endpoint_is_refused_and_not_shown(url: str) -> None:
 def test_endpoints_of_emulators(url: str) -> None:
     settings = parse({"streamName": "a", "region": "us-east-1", "endpointUrl": url})
     assert settings.client.endpoint_url == url
+
+
+ROLE_OF_A = '{"123456789012": "arn:aws:iam::123456789012:role/r"}'
+OTHER = "arn:aws:kinesis:us-west-1:222222222222:stream/b"
+
+
+def test_arns_are_each_read_in_their_region_and_in_their_accounts_role() -> None:
+    settings = parse({"streamARN": f"{ARN}a,{OTHER}", "roleArn": ROLE_OF_A})
+    assert settings.client.region == "eu-west-1"
+    assert [role.arn for role in settings.client.identity.roles] == [
+        "arn:aws:iam::123456789012:role/r"
+    ]
+    ((key, other),) = settings.clients
+    assert key == OTHER
+    assert other.region == "us-west-1"
+    assert other.identity.roles == (), "no role for its account: the base identity"
+
+
+def test_external_ids_by_account() -> None:
+    ids = '{"123456789012": "one,two"}'
+    roles = '{"123456789012": "arn:aws:iam::123456789012:role/r,arn:aws:iam::123456789012:role/s"}'
+    settings = parse({"streamARN": f"{ARN}a", "roleArn": roles, "roleExternalId": ids})
+    assert [role.external_id for role in settings.client.identity.roles] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        ({"roleArn": "{"}, "OPTION_VALUE", "no object of texts by account"),
+        ({"roleArn": "{}"}, "OPTION_VALUE", "no object of texts by account"),
+        ({"roleArn": '{"1": "x"}'}, "OPTION_VALUE", "account of 12 digits"),
+        ({"roleArn": '{"123456789012": "x"}'}, "OPTION_VALUE", "no role ARN"),
+        (
+            {"roleArn": ROLE_OF_A.replace("12345678901", "92345678901")},
+            "OPTION_CONFLICT",
+            "in which no stream is read",
+        ),
+        (
+            {"roleArn": ROLE_OF_A, "streamARN": None, "streamName": "a", "region": "eu-west-1"},
+            "OPTION_CONFLICT",
+            "account of stream 'a' is not known",
+        ),
+        (
+            {
+                "roleArn": "arn:aws:iam::123456789012:role/r",
+                "roleExternalId": '{"123456789012": "i-1"}',
+            },
+            "OPTION_CONFLICT",
+            "no roles by account",
+        ),
+        ({"roleArn": ROLE_OF_A, "roleExternalId": '{"1": "i"}'}, "OPTION_VALUE", "by account"),
+    ],
+)
+def test_roles_by_account_that_do_not_fit(options: dict[str, str], code: str, says: str) -> None:
+    given = {"streamARN": f"{ARN}a", **options}
+    error = error_of({name: text for name, text in given.items() if text is not None})
+    assert error.code == code
+    assert says in str(error)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from scripted_api import ScriptedApi, page
-from test_start import Runtime
 
 from kinesis_source.aws.api import PositionRefusedError
 from kinesis_source.cursor.losses import LossPolicy
@@ -18,6 +17,7 @@ from kinesis_source.model.positions import (
     AtTimestamp,
     OldestSince,
     Position,
+    ShardEnd,
 )
 from kinesis_source.model.shards import HASH_KEY_MAX, Shard
 from kinesis_source.options.settings import (
@@ -35,6 +35,14 @@ HALF = HASH_KEY_MAX // 2
 ROOT = Shard("root", (), 0, HASH_KEY_MAX, is_closed=True)
 LEFT = Shard("left", ("root",), 0, HALF, is_closed=False)
 RIGHT = Shard("right", ("root",), HALF + 1, HASH_KEY_MAX, is_closed=False)
+
+
+class Runtime:
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        pass
 
 
 class Api(ScriptedApi):
@@ -67,7 +75,7 @@ def test_pages_without_records_answer_nothing() -> None:
 def test_words_and_moments() -> None:
     found = resolve(Api(), root=END, left=AtTimestamp(500), right=TRIM_HORIZON)
     assert found == {
-        "root": END,
+        "root": ShardEnd(empty_ms=1),
         "left": AtTimestamp(500, whole_ms=1_000),
         "right": OldestSince(1_000, empty_ms=1),
     }
