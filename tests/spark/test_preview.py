@@ -158,6 +158,15 @@ def test_latest_on_an_idle_stream_is_an_empty_table_without_error(spark, cross) 
     assert query.exception() is None
 
 
+def test_latest_shows_what_is_put_as_soon_as_the_call_has_returned(spark, cross) -> None:
+    """The query's first question comes seconds later; nobody at the prompt knows that."""
+    query = cross.source(initial_stream_position="latest").start_stream_preview("clicks_early")
+    cross.stream.put_many([(click(number), f"k{number}") for number in range(5)])
+
+    wait_for(lambda: count(spark, "clicks_early") == 5, query)
+    query.stop()
+
+
 def test_the_older_spellings_preview_as_well(spark, cross) -> None:
     cross.stream.put(click(7), "k")
     config = KinesisDSConfig(

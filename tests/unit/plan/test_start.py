@@ -120,3 +120,14 @@ def test_a_hole_that_no_merge_explains_is_still_one() -> None:
     other = Shard("x", (), 0, HALF - 10, is_closed=False)
     with pytest.raises(StreamError, match="STREAM_LISTING"):
         resolve(Api(other, B), TRIM_HORIZON)
+
+
+def test_latest_is_the_moment_of_load_where_the_query_starts_soon_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kinesis_source.plan.start.time.time_ns", lambda: 50_000 * 10**6)
+    api = Api(Shard("a", (), 0, HASH_KEY_MAX, is_closed=False))
+    for loaded_ms, back_ms in ((47_000, 3_000), (1_000, 10_000), (60_000, 0), (None, 0)):
+        listing = ShardListing(api, STREAM, 1_000, Runtime())  # type: ignore[arg-type]
+        found = resolve_start(api, STREAM, listing, LATEST, 1, loaded_ms).shards
+        assert found == {"a": AtTimestamp(NOW_MS - back_ms, whole_ms=NOW_MS)}
