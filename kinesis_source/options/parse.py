@@ -65,8 +65,9 @@ _BOUNDED_FIELDS: Final = {
     "initialPosition": "start",
     "endingPosition": "end",
     "minPartitions": "min_partitions",
+    "filterPushdown": "pushes_filters",
 }
-_BOUNDED_ONLY: Final = ("endingPosition", "minPartitions")
+_BOUNDED_ONLY: Final = ("endingPosition", "minPartitions", "filterPushdown")
 _POSITIONS: Final = ("initialPosition", "endingPosition")
 
 

@@ -271,6 +271,8 @@ class BoundedSettings:
         Exclusive for a moment; LATEST: the moment of ``load()``.
     min_partitions : int or None
         Into how many tasks at least long ranges are split.
+    pushes_filters : bool
+        Whether filters that Spark pushes down narrow what is read.
     given : tuple of str
         The options that were given and make no sense for a stream.
     """
@@ -278,6 +280,7 @@ class BoundedSettings:
     start: InitialPosition = TRIM_HORIZON
     end: EndingPosition = LATEST
     min_partitions: int | None = None
+    pushes_filters: bool = False
     given: tuple[str, ...] = ()
 
 

@@ -169,6 +169,16 @@ OPTIONS: Final[tuple[Option, ...]] = (
         " are cut by time. AWS gives 2 MB/s of a shard, however many tasks read it.",
     ),
     Option(
+        "filterPushdown",
+        "Start",
+        Boolean(),
+        "Whether filters on a batch read (`spark.read`) spare reading what they leave out, where"
+        " Spark pushes them (4.1 and later, `spark.sql.python.filterPushdown.enabled`). Use each"
+        " `load()` for one query then: Spark 4.3 keeps the narrowed plan for the queries that"
+        " follow on the same DataFrame, see [filters](../guides/batch.md#filters).",
+        default="false",
+    ),
+    Option(
         "failOnDataLoss",
         "Reading",
         Boolean(),

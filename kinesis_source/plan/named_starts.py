@@ -8,15 +8,19 @@ counts as read.
 
 from __future__ import annotations
 
-from kinesis_source.aws.api import NO_DATA, PositionRefusedError, StreamApi
+import time
+
+from kinesis_source.aws.api import IteratorExpiredError, PositionRefusedError, StreamApi
 from kinesis_source.cursor.losses import Loss, LossPolicy
 from kinesis_source.cursor.naming import name_time
+from kinesis_source.cursor.shard_cursor import ShardCursor
 from kinesis_source.errors import OptionError, ServiceError, StreamError
 from kinesis_source.model.offsets import StreamPosition
 from kinesis_source.model.positions import (
     TRIM_HORIZON,
     AfterRecord,
     AtTimestamp,
+    FromRecord,
     OldestSince,
     Position,
     ShardEnd,
@@ -102,15 +106,17 @@ def find_record(
         AWS does not know the number in this shard.
     """
     # The arrival time is not known, and no iterator at a number asks for it.
-    place = AfterRecord(number, 0)
-    iterator = api.get_iterator(stream, shard_id, place, inclusive=True)
+    place = FromRecord(number, 0)
+    cursor = ShardCursor(api, stream, shard_id, place, monotonic=time.monotonic)
     for _ in range(EMPTY_TRIES):
-        page = api.get_page(stream, shard_id, iterator, 1, NO_DATA)
+        try:
+            page = cursor.next_page(1)
+        except IteratorExpiredError:
+            continue
         if len(page):
             return AfterRecord(page.sequence_numbers[0], page.arrival_ms[0])
         if page.next_iterator is None or page.millis_behind_latest == 0:
             return None
-        iterator = page.next_iterator
     raise ServiceError(
         "SERVICE_STALLED",
         f"Shard {shard_id!r} of stream {stream.key!r}: AWS gave {EMPTY_TRIES} empty pages behind "

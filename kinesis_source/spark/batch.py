@@ -29,12 +29,16 @@ _PUSHES_FILTERS: Final = "pyspark.sql.worker.data_source_pushdown_filters"
 
 
 def batch_reader(settings: SourceSettings, columns: tuple[OutputColumn, ...]) -> KinesisBatchReader:
-    """Return the reader of a batch query, one with filters where Spark is about to push some.
+    """Return the reader of a batch query; with filters where the user wants that, and Spark can.
 
-    Spark fails every query whose reader has ``pushFilters`` while its setting is off, filters or
-    not (4.3.0, plan_data_source_read). With it on, filters are pushed by a worker of another module
-    than the one that plans without: there, and only there, nobody objects.
+    Only on demand: Spark 4.3.0 keeps what a filtered query's plan had left, and gives it to the
+    next query on the same DataFrame that pushes no filter. Spark fails every query whose reader
+    has ``pushFilters`` while its setting is off, filters or not (4.3.0, plan_data_source_read).
+    With it on, filters are pushed by a worker of another module than the one that plans without:
+    there, and only there, nobody objects.
     """
+    if not settings.bounded.pushes_filters:
+        return KinesisBatchReader(settings, columns)
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     is_pushing = _PUSHES_FILTERS in sys.modules or getattr(main, "name", "") == _PUSHES_FILTERS
     return (FilteringBatchReader if is_pushing else KinesisBatchReader)(settings, columns)
