@@ -53,7 +53,7 @@ spark: $(READY) java ## Run the tests on real Spark and the embedded emulator
 	@$(PYTEST) tests/spark
 
 fault: $(READY) java ## Run the source under every fault that the emulator knows
-	@$(PYTEST) tests/fault -m ""
+	@$(PYTEST) -n 2 tests/fault -m ""
 
 crash: $(READY) java ## Kill drivers, executors and Python workers, again and again
 	@$(PYTEST) tests/crash

@@ -14,7 +14,13 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStreamReader
+from pyspark.sql.datasource import (
+    DataSource,
+    DataSourceReader,
+    DataSourceStreamReader,
+    DataSourceStreamWriter,
+    DataSourceWriter,
+)
 
 from kinesis_source.errors import OptionError
 from kinesis_source.spark.access_check import answer, is_question
@@ -23,6 +29,8 @@ from kinesis_source.spark.importable import expect_dependencies, missing_text, r
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
+
+    from kinesis_source.options.settings import SourceSettings
 
 __all__ = ["FORMAT_NAME", "KinesisDataSource", "register"]
 
@@ -71,6 +79,7 @@ class KinesisDataSource(DataSource):
         from kinesis_source.spark.stream import KinesisStreamReader
 
         try:
+            _expect_to_read(self.settings)
             _expect_a_stream(self.settings.bounded.given)
             columns = resolve_columns(schema)
         except OptionError as error:
@@ -82,7 +91,40 @@ class KinesisDataSource(DataSource):
         from kinesis_source.records.schema import resolve_columns
         from kinesis_source.spark.batch import batch_reader
 
+        _expect_to_read(self.settings)
         return batch_reader(self.settings, resolve_columns(schema))
+
+    def writer(self, schema: StructType, overwrite: bool) -> DataSourceWriter:
+        """Return the writer of a batch."""
+        from kinesis_source.spark.sink import KinesisBatchWriter
+        from kinesis_source.write.rows import columns_of
+
+        if overwrite:
+            raise OptionError(
+                "OPTION_UNSUPPORTED",
+                "mode('overwrite') was asked for, and a stream keeps what is in it.",
+                "Write mode('append').",
+            )
+        _expect_one_stream(self.settings)
+        return KinesisBatchWriter(self.settings, columns_of(schema))
+
+    def streamWriter(  # noqa: N802 - Spark's
+        self,
+        schema: StructType,
+        overwrite: bool,
+    ) -> DataSourceStreamWriter:
+        """Return the writer of a streaming query, for one micro-batch."""
+        from kinesis_source.spark.sink import stream_writer
+        from kinesis_source.write.rows import columns_of
+
+        if overwrite:
+            raise OptionError(
+                "OPTION_UNSUPPORTED",
+                "outputMode('complete') was asked for, and a stream keeps what is in it.",
+                "Write outputMode('append'), or outputMode('update') for changed rows.",
+            )
+        _expect_one_stream(self.settings)
+        return stream_writer(self.settings, columns_of(schema))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # The options hold secrets as plain text; the settings hold all that is needed.
@@ -99,6 +141,27 @@ def _expect_dependencies() -> None:
             "Install kinesis-source and what it needs in the Python of the driver and of every "
             "executor (PYSPARK_PYTHON).",
         ) from None
+
+
+def _expect_one_stream(settings: SourceSettings) -> None:
+    """Refuse several streams as the one that rows without streamName go to."""
+    if len(settings.read.streams) > 1:
+        names = ", ".join(stream.key for stream in settings.read.streams)
+        raise OptionError(
+            "OPTION_CONFLICT",
+            f"The options name {len(settings.read.streams)} streams to write to: {names}.",
+            "Name one, and others row by row in a column 'streamName'.",
+        )
+
+
+def _expect_to_read(settings: SourceSettings) -> None:
+    """Refuse to read with options that only writing has."""
+    for name in settings.write.given:
+        raise OptionError(
+            "OPTION_UNSUPPORTED",
+            f"Option {name!r} is for writing.",
+            "Leave it out.",
+        )
 
 
 def _expect_a_stream(given: Iterable[str]) -> None:

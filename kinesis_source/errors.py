@@ -6,6 +6,7 @@ not the class, is what a program can rely on there: see :func:`find_code`.
 
     KinesisSourceError
       OptionError(ValueError)   [OPTION_...]      wrong, missing, conflicting, unknown
+      RecordError(ValueError)   [RECORD_...]      a row that cannot be written
       CredentialError           [CREDENTIAL_...]  cannot become who the options say
       AccessDeniedError         [ACCESS_...]      who, which action, which stream
       StreamError               [STREAM_...]      not found, being deleted, re-created
@@ -26,6 +27,7 @@ __all__ = [
     "KinesisSourceError",
     "OffsetError",
     "OptionError",
+    "RecordError",
     "ServiceError",
     "StreamError",
     "ThrottledError",
@@ -33,7 +35,9 @@ __all__ = [
     "is_data_loss",
 ]
 
-_CODE = re.compile(r"\[((?:OPTION|CREDENTIAL|ACCESS|STREAM|OFFSET|DATA_LOSS|SERVICE)_[A-Z_]+)\]")
+_CODE = re.compile(
+    r"\[((?:OPTION|RECORD|CREDENTIAL|ACCESS|STREAM|OFFSET|DATA_LOSS|SERVICE)_[A-Z_]+)\]"
+)
 # Spark's own conditions look the same and wrap ours: these are never the cause.
 _SPARK_CODES = frozenset({"STREAM_FAILED"})
 
@@ -71,6 +75,10 @@ class KinesisSourceError(Exception):
 
 class OptionError(KinesisSourceError, ValueError):
     """An option is wrong, missing, unknown or contradicts another."""
+
+
+class RecordError(KinesisSourceError, ValueError):
+    """A row that AWS would not take as a record."""
 
 
 class CredentialError(KinesisSourceError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol
 
+from kinesis_source.model.outgoing import OutRecord, PutOutcome
 from kinesis_source.model.positions import Position
 from kinesis_source.model.shards import Shard
 from kinesis_source.native import total_length
@@ -23,6 +24,7 @@ __all__ = [
     "IteratorExpiredError",
     "Page",
     "PositionRefusedError",
+    "RecordApi",
     "StreamApi",
     "StreamDescription",
 ]
@@ -53,12 +55,15 @@ class StreamDescription:
     created_ms : int
         Tells a re-created stream from its predecessor.
     retention_ms : int
+    most_record_bytes : int
+        Of data and partition key.
     """
 
     arn: str
     status: str
     created_ms: int
     retention_ms: int
+    most_record_bytes: int = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -209,5 +214,20 @@ class StreamApi(Protocol):
         until later replies bear it out, ``now_ms`` returns no moment that lies at or behind
         ``moment_ms`` and the time passed since. ``get_iterator`` does this by itself. No effect if
         ``now_ms`` never promised that moment.
+        """
+        ...
+
+
+class RecordApi(StreamApi, Protocol):
+    """The calls of who writes, too. Thread-safe; repeated as those of StreamApi."""
+
+    def trying_once(self) -> RecordApi:
+        """Return this api with calls that make one try each, see StreamApi."""
+        ...
+
+    def put_records(self, stream: StreamSettings, records: Sequence[OutRecord]) -> list[PutOutcome]:
+        """Put up to 500 records; each stands or falls alone.
+
+        A call that fails as a whole is repeated, and may have been obeyed before: at least once.
         """
         ...

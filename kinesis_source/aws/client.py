@@ -13,7 +13,7 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from botocore import exceptions as boto
@@ -27,21 +27,29 @@ from kinesis_source.aws.api import (
 )
 from kinesis_source.aws.caller import Caller, MappedErrors
 from kinesis_source.aws.credentials import Identity
-from kinesis_source.aws.decode import decode_body, decode_iterator, page_from_reply
+from kinesis_source.aws.decode import (
+    decode_body,
+    decode_iterator,
+    decode_outcomes,
+    page_from_reply,
+)
 from kinesis_source.aws.direct import Connection
 from kinesis_source.aws.failures import aws_text, error_code
 from kinesis_source.aws.replies import LIST_REPLY_BYTES, page_bytes
 from kinesis_source.aws.retry import IncompleteReplyError, RetryPolicy
 from kinesis_source.aws.shapes import (
     description_of,
+    entry_of,
     incomplete,
     iterator_type,
     member,
     named,
+    outcomes_of,
     shard_of,
 )
 from kinesis_source.aws.timestamps import from_epoch_ms, told_time_ms
 from kinesis_source.errors import KinesisSourceError, ServiceError
+from kinesis_source.model.outgoing import OutRecord, PutOutcome
 from kinesis_source.model.positions import AtTimestamp, Position
 from kinesis_source.model.shards import Shard
 from kinesis_source.native import find_decoder
@@ -235,6 +243,23 @@ class BotoStreamApi:
             mapped={"ExpiredIteratorException": _expired},
             most_bytes=page_bytes(limit),
         )
+
+    def put_records(self, stream: StreamSettings, records: Sequence[OutRecord]) -> list[PutOutcome]:
+        """Put up to 500 records; each stands or falls alone.
+
+        A call that fails as a whole is repeated, and may have been obeyed before: at least once.
+        """
+        request = {**named(stream), "Records": [entry_of(record) for record in records]}
+
+        def call(connection: Connection) -> list[PutOutcome]:
+            return connection.ask(
+                "PutRecords",
+                request,
+                lambda body: decode_outcomes(body, len(records)),
+                lambda reply: outcomes_of(reply, len(records)),
+            )
+
+        return self._call("PutRecords", call, stream)
 
     def now_ms(self) -> int:
         """Return a lower bound of AWS's clock, see StreamApi.

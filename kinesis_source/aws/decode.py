@@ -27,12 +27,14 @@ from botocore.utils import parse_timestamp
 from kinesis_source.aws.api import ALL_DATA, Page
 from kinesis_source.aws.retry import IncompleteReplyError
 from kinesis_source.model.arrivals import ArrivalTimes
+from kinesis_source.model.outgoing import PutOutcome
 from kinesis_source.model.positions import LAST_EPOCH_MS
 from kinesis_source.native import NativeDecoder, NativeReply
 
 __all__ = [
     "decode_body",
     "decode_iterator",
+    "decode_outcomes",
     "guard_body",
     "on_before_parse",
     "page_from_reply",
@@ -105,9 +107,21 @@ class _IteratorReply(msgspec.Struct, gc=False):
     ShardIterator: str
 
 
+class _PutResult(msgspec.Struct, gc=False):
+    ShardId: str | None = None
+    SequenceNumber: str | None = None
+    ErrorCode: str | None = None
+    ErrorMessage: str | None = None
+
+
+class _PutReply(msgspec.Struct, gc=False):
+    Records: list[_PutResult]
+
+
 _REPLY: Final = msgspec.json.Decoder(_Reply)
 _CODED_REPLY: Final = msgspec.json.Decoder(_CodedReply)
 _ITERATOR_REPLY: Final = msgspec.json.Decoder(_IteratorReply)
+_PUT_REPLY: Final = msgspec.json.Decoder(_PutReply)
 
 
 def on_before_parse(
@@ -244,6 +258,19 @@ def decode_iterator(body: bytes | memoryview) -> str | None:
         return _ITERATOR_REPLY.decode(body).ShardIterator
     except _WRONG_FORM:
         return None
+
+
+def decode_outcomes(body: bytes | memoryview, count: int) -> list[PutOutcome] | None:
+    """Return the outcomes of a PutRecords body; None if it is cut or of another form."""
+    try:
+        results = _PUT_REPLY.decode(body).Records
+    except _WRONG_FORM:
+        return None
+    if len(results) != count:
+        return None
+    outcomes = [PutOutcome(r.ShardId, r.ErrorCode, r.ErrorMessage or "") for r in results]
+    is_whole = all(o.error_code is not None or o.shard_id is not None for o in outcomes)
+    return outcomes if is_whole else None
 
 
 def _has_long_data(body: bytes | memoryview) -> bool:

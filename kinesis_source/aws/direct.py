@@ -1,4 +1,4 @@
-"""Connection: a botocore client, and a short way for the two calls that are made most.
+"""Connection: a botocore client, and a short way for the calls that are made most.
 
 Runs on driver and executors. botocore spends about 1 ms of CPU on any call; a planner that follows
 1,000 shards at full rate makes 2,000 in a poll, and executors make two for each small range.
@@ -38,11 +38,15 @@ _T = TypeVar("_T")
 # Operation, stream ARN, account of the keys (both make other hosts), with or without token.
 _Key = tuple[str, str | None, str | None, bool]
 
-_METHODS: Final = {"GetRecords": "get_records", "GetShardIterator": "get_shard_iterator"}
+_METHODS: Final = {
+    "GetRecords": "get_records",
+    "GetShardIterator": "get_shard_iterator",
+    "PutRecords": "put_records",
+}
 
 
 class Connection:
-    """A client, with GetRecords and GetShardIterator made short. Thread-safe.
+    """A client, with GetRecords, GetShardIterator and PutRecords made short. Thread-safe.
 
     Parameters
     ----------
@@ -78,7 +82,7 @@ class Connection:
         Parameters
         ----------
         operation : str
-            GetRecords or GetShardIterator.
+            GetRecords, GetShardIterator or PutRecords.
         params : dict
             As botocore's clients take them.
         decode : callable

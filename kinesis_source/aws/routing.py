@@ -7,17 +7,18 @@ process's client for that stream's settings. In and out: as aws/client.py.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kinesis_source.aws.api import (
     ALL_DATA,
     Page,
     PositionRefusedError,
-    StreamApi,
+    RecordApi,
     StreamDescription,
 )
 from kinesis_source.aws.client import stream_api
+from kinesis_source.model.outgoing import OutRecord, PutOutcome
 from kinesis_source.model.positions import AtTimestamp, Position
 from kinesis_source.model.shards import Shard
 from kinesis_source.options.settings import ClientSettings, SourceSettings, StreamSettings
@@ -28,7 +29,7 @@ _KEPT: Final = 32
 """As many sources of several regions a process remembers; what they hold is settings."""
 
 
-def source_api(settings: SourceSettings) -> StreamApi:
+def source_api(settings: SourceSettings) -> RecordApi:
     """Return this process's client for all streams of a source. Thread-safe."""
     if not settings.clients:
         return stream_api(settings.client)
@@ -58,14 +59,14 @@ class RoutedStreamApi:
         self,
         client: ClientSettings,
         clients: dict[str, ClientSettings],
-        make: Callable[[ClientSettings], StreamApi],
+        make: Callable[[ClientSettings], RecordApi],
     ) -> None:
         self._client = client
         self._clients = clients
         self._make = make
         self._once: RoutedStreamApi | None = None
 
-    def trying_once(self) -> StreamApi:
+    def trying_once(self) -> RecordApi:
         """Return the same with apis that try once."""
         if self._once is None:
             self._once = RoutedStreamApi(
@@ -105,6 +106,10 @@ class RoutedStreamApi:
         """Read one page."""
         return self._of(stream).get_page(stream, shard_id, iterator, limit, data_prefix)
 
+    def put_records(self, stream: StreamSettings, records: Sequence[OutRecord]) -> list[PutOutcome]:
+        """Put records; a stream that the options do not name goes the way of the first."""
+        return self._of(stream).put_records(stream, records)
+
     def now_ms(self) -> int:
         """Return what the client that knows most says: each has a lower bound of one clock."""
         return max(api.now_ms() for api in self._all())
@@ -114,8 +119,8 @@ class RoutedStreamApi:
         for api in self._all():
             api.refute_now(moment_ms)
 
-    def _of(self, stream: StreamSettings) -> StreamApi:
+    def _of(self, stream: StreamSettings) -> RecordApi:
         return self._make(self._clients.get(stream.key, self._client))
 
-    def _all(self) -> list[StreamApi]:
+    def _all(self) -> list[RecordApi]:
         return [self._make(client) for client in {self._client, *self._clients.values()}]

@@ -12,6 +12,7 @@ from kinesis_source.aws.api import StreamDescription
 from kinesis_source.aws.decode import to_epoch_ms
 from kinesis_source.aws.retry import IncompleteReplyError
 from kinesis_source.aws.timestamps import from_epoch_ms
+from kinesis_source.model.outgoing import OutRecord, PutOutcome
 from kinesis_source.model.positions import (
     TRIM_HORIZON,
     AfterRecord,
@@ -22,7 +23,16 @@ from kinesis_source.model.positions import (
 from kinesis_source.model.shards import Shard
 from kinesis_source.options.settings import StreamSettings
 
-__all__ = ["description_of", "incomplete", "iterator_type", "member", "named", "shard_of"]
+__all__ = [
+    "description_of",
+    "entry_of",
+    "incomplete",
+    "iterator_type",
+    "member",
+    "named",
+    "outcomes_of",
+    "shard_of",
+]
 
 _T = TypeVar("_T")
 
@@ -61,6 +71,7 @@ def description_of(reply: dict[str, Any]) -> StreamDescription:
             status=summary["StreamStatus"],
             created_ms=to_epoch_ms(summary["StreamCreationTimestamp"]),
             retention_ms=summary["RetentionPeriodHours"] * 3_600_000,
+            most_record_bytes=(summary.get("MaxRecordSizeInKiB") or 1024) * 1024,
         )
     except KeyError as error:
         raise incomplete(reply, str(error.args[0])) from None
@@ -77,6 +88,25 @@ def shard_of(shard: dict[str, Any]) -> Shard:
         last_hash_key=int(hash_keys["EndingHashKey"]),
         is_closed=bool(shard["SequenceNumberRange"].get("EndingSequenceNumber")),
     )
+
+
+def entry_of(record: OutRecord) -> dict[str, Any]:
+    """Return PutRecords' form of a record."""
+    entry: dict[str, Any] = {"Data": record.data, "PartitionKey": record.partition_key}
+    if record.explicit_hash_key is not None:
+        entry["ExplicitHashKey"] = record.explicit_hash_key
+    return entry
+
+
+def outcomes_of(reply: dict[str, Any], count: int) -> list[PutOutcome]:
+    """Return what became of each record of a PutRecords call."""
+    found = [
+        PutOutcome(one.get("ShardId"), one.get("ErrorCode"), str(one.get("ErrorMessage") or ""))
+        for one in member(reply, "Records", list)
+    ]
+    if len(found) != count or any(o.shard_id is None and o.error_code is None for o in found):
+        raise incomplete(reply, "Records")
+    return found
 
 
 def member(reply: dict[str, Any], name: str, kind: type[_T]) -> _T:

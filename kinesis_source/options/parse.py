@@ -26,6 +26,7 @@ from kinesis_source.options.settings import (
     SourceSettings,
     StreamSettings,
     StreamStarts,
+    WriteSettings,
 )
 from kinesis_source.options.streams import (
     account_of,
@@ -68,6 +69,11 @@ _BOUNDED_FIELDS: Final = {
     "filterPushdown": "pushes_filters",
 }
 _BOUNDED_ONLY: Final = ("endingPosition", "minPartitions", "filterPushdown")
+_WRITE_FIELDS: Final = {
+    "ordered": "ordered",
+    "aggregate": "aggregate",
+    "requestsInFlight": "requests_in_flight",
+}
 _POSITIONS: Final = ("initialPosition", "endingPosition")
 
 
@@ -319,6 +325,10 @@ def _assemble(values: Mapping[str, Any], now_ms: int, environ: Mapping[str, str]
         bounded=BoundedSettings(
             given=tuple(name for name in _BOUNDED_ONLY if name in values),
             **_fields(_BOUNDED_FIELDS, values),
+        ),
+        write=WriteSettings(
+            given=tuple(name for name in _WRITE_FIELDS if name in values),
+            **_fields(_WRITE_FIELDS, values),
         ),
     )
 

@@ -132,7 +132,6 @@ NO_EFFECT: Final[tuple[PeerOption, ...]] = (
         "sink.flushWaitTimeMs",
         "sink.recordMaxBufferedTimeMs",
         "sink.maxConnections",
-        "sink.aggregationEnabled",
         "sink.recordTtl",
         "sink.proxyAddress",
         "sink.proxyPort",
@@ -144,7 +143,6 @@ NO_EFFECT: Final[tuple[PeerOption, ...]] = (
         "Qubole",
         "executor.recordMaxBufferedTime",
         "executor.maxConnections",
-        "executor.aggregationEnabled",
         # Misspelt there as well.
         "kniesis.executor.flushWaitTimeMillis",
     ),

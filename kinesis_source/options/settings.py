@@ -30,6 +30,7 @@ __all__ = [
     "StreamSettings",
     "StreamStart",
     "StreamStarts",
+    "WriteSettings",
 ]
 
 
@@ -285,6 +286,28 @@ class BoundedSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteSettings:
+    """How records are written.
+
+    Parameters
+    ----------
+    ordered : bool
+        Whether the records of one partition key come in their order.
+    aggregate : bool
+        Whether user records are packed as the Kinesis Producer Library does.
+    requests_in_flight : int
+        PutRecords calls of one task at a time.
+    given : tuple of str
+        The options that were given and make no sense for reading.
+    """
+
+    ordered: bool = False
+    aggregate: bool = False
+    requests_in_flight: int = 4
+    given: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSettings:
     """All settings of one ``load()``.
 
@@ -296,9 +319,11 @@ class SourceSettings:
     bounded : BoundedSettings
     clients : tuple of (stream key, ClientSettings)
         Of streams in other regions, or that are read in another role.
+    write : WriteSettings
     """
 
     client: ClientSettings
     read: ReadSettings
     bounded: BoundedSettings = BoundedSettings()
     clients: tuple[tuple[str, ClientSettings], ...] = ()
+    write: WriteSettings = WriteSettings()

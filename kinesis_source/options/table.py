@@ -272,6 +272,35 @@ OPTIONS: Final[tuple[Option, ...]] = (
         ),
     ),
     Option(
+        "ordered",
+        "Writing",
+        Boolean(),
+        "Whether the records of each partition key get into the stream in their order within a"
+        " task: the next one is sent when AWS has taken the one before. Slow where there are few"
+        " keys; with `aggregate` a whole aggregate is one step.",
+        default="false",
+    ),
+    Option(
+        "aggregate",
+        "Writing",
+        Boolean(),
+        "Whether to pack records as the Kinesis Producer Library does, up to 50 KiB each: many"
+        " small ones then fit into a shard's 1,000 records a second. Readers must take them apart,"
+        " as this source and the KCL do.",
+        default="false",
+        synonyms=(
+            Synonym("sink.aggregationEnabled", "awslabs"),
+            Synonym("executor.aggregationEnabled", "Qubole"),
+        ),
+    ),
+    Option(
+        "requestsInFlight",
+        "Writing",
+        Integer(1, 50),
+        "How many PutRecords calls of one task are on their way at a time.",
+        default="4",
+    ),
+    Option(
         "roleArn",
         "Identity",
         Text("ARNs", read_role_arns),

@@ -1,0 +1,1 @@
+"""The executors' way into a stream: rows to PutRecords calls."""

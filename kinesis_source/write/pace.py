@@ -1,0 +1,75 @@
+"""ShardPace: how fast one task puts into one shard.
+
+Pure, but for the time that it is told. A shard takes 1,000 records and 1 MiB a second, of all who
+write to it. A task begins with nearly all of that, gives way when AWS rejects its records, and
+takes a little more again with each second that goes well: several tasks come to share a shard
+without knowing of each other.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["ShardPace"]
+
+RECORDS_PER_S: Final = 1_000
+BYTES_PER_S: Final = 1024 * 1024
+FULL: Final = 0.97
+"""Of AWS's limits: its clock and its windows are not ours."""
+LEAST: Final = 0.02
+BACK_OFF: Final = 0.7
+BACK_OFF_EVERY_S: Final = 0.5
+"""One request's rejections are one sign."""
+RISE_PER_S: Final = 0.04
+BURST_S: Final = 0.25
+"""What may go at once: so much of a second's share."""
+READY_S: Final = 0.1
+"""What is waited for: requests of one record each would go out otherwise."""
+
+
+class ShardPace:
+    """A bucket of records and bytes that fills at a share of a shard's limits.
+
+    Parameters
+    ----------
+    now_s : float
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self.share = FULL
+        self._filled_s = now_s
+        self._left_s = {
+            "records": BURST_S,
+            "bytes": BURST_S,
+        }  # what may go, in seconds of the share
+        self._backed_off_s = float("-inf")
+
+    def wait_s(self, now_s: float) -> float:
+        """Return how long to wait for the next records; 0: some may go."""
+        self._fill(now_s)
+        return max(0.0, READY_S - min(self._left_s.values()))
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the next record has to wait."""
+        return min(self._left_s.values()) <= 0
+
+    def take(self, records: int, size_bytes: int) -> None:
+        """Note what is being sent; the bucket may go below zero by the last record."""
+        self._left_s["records"] -= records / RECORDS_PER_S / self.share
+        self._left_s["bytes"] -= size_bytes / BYTES_PER_S / self.share
+
+    def rejected(self, now_s: float) -> None:
+        """Give way."""
+        if now_s - self._backed_off_s >= BACK_OFF_EVERY_S:
+            self._backed_off_s = now_s
+            self.share = max(LEAST, self.share * BACK_OFF)
+            for kind, left_s in self._left_s.items():
+                self._left_s[kind] = min(left_s, 0.0)
+
+    def _fill(self, now_s: float) -> None:
+        passed_s = max(0.0, now_s - self._filled_s)
+        self._filled_s = now_s
+        for kind, left_s in self._left_s.items():
+            self._left_s[kind] = min(BURST_S, left_s + passed_s)
+        self.share = min(FULL, self.share + RISE_PER_S * passed_s)
