@@ -36,7 +36,8 @@ class OutRecord:
     @property
     def size_bytes(self) -> int:
         """What AWS counts: data and partition key."""
-        return len(self.data) + len(self.partition_key.encode())
+        key = self.partition_key
+        return len(self.data) + (len(key) if key.isascii() else len(key.encode()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ __all__ = ["ShardPace"]
 
 RECORDS_PER_S: Final = 1_000
 BYTES_PER_S: Final = 1024 * 1024
-FULL: Final = 0.97
-"""Of AWS's limits: its clock and its windows are not ours."""
+FULL: Final = 0.98
+"""Of AWS's limits: with what may go at once it is hardly more than all of a second."""
 LEAST: Final = 0.02
-BACK_OFF: Final = 0.7
-BACK_OFF_EVERY_S: Final = 0.5
+LARGEST_CUT: Final = 0.5
+CUT_EVERY_S: Final = 0.5
 """One request's rejections are one sign."""
-RISE_PER_S: Final = 0.04
-BURST_S: Final = 0.25
+RISE_PER_S: Final = 0.12
+BURST_S: Final = 0.04
 """What may go at once: so much of a second's share."""
-READY_S: Final = 0.1
+READY_S: Final = 0.02
 """What is waited for: requests of one record each would go out otherwise."""
 
 
@@ -42,7 +42,7 @@ class ShardPace:
             "records": BURST_S,
             "bytes": BURST_S,
         }  # what may go, in seconds of the share
-        self._backed_off_s = float("-inf")
+        self._cut_s = float("-inf")
 
     def wait_s(self, now_s: float) -> float:
         """Return how long to wait for the next records; 0: some may go."""
@@ -59,11 +59,18 @@ class ShardPace:
         self._left_s["records"] -= records / RECORDS_PER_S / self.share
         self._left_s["bytes"] -= size_bytes / BYTES_PER_S / self.share
 
-    def rejected(self, now_s: float) -> None:
-        """Give way."""
-        if now_s - self._backed_off_s >= BACK_OFF_EVERY_S:
-            self._backed_off_s = now_s
-            self.share = max(LEAST, self.share * BACK_OFF)
+    def rejected(self, now_s: float, part: float) -> None:
+        """Give way, by as much as was too much.
+
+        Parameters
+        ----------
+        now_s : float
+        part : float
+            Of the shard's records in one request, those that AWS rejected, 0 to 1.
+        """
+        if now_s - self._cut_s >= CUT_EVERY_S:
+            self._cut_s = now_s
+            self.share = max(LEAST, self.share * max(LARGEST_CUT, 1 - part / 4))
             for kind, left_s in self._left_s.items():
                 self._left_s[kind] = min(left_s, 0.0)
 

@@ -63,6 +63,11 @@ class ShardQueues:
         self.count = 0
         self.size_bytes = 0
 
+    @property
+    def is_worth_a_request(self) -> bool:
+        """Whether a whole request waits."""
+        return self.count >= MOST_RECORDS or self.size_bytes >= MOST_REQUEST_BYTES
+
     def add(self, queued: Queued) -> None:
         """Put a record at the end of its shard's queue."""
         self._queues.setdefault(queued.shard_id, deque()).append(queued)
@@ -100,7 +105,7 @@ class ShardQueues:
         is_last : bool
             No more records will come: a request need not be full.
         """
-        if not is_last and self.count < MOST_RECORDS and self.size_bytes < MOST_REQUEST_BYTES:
+        if not is_last and not self.is_worth_a_request:
             return []
         request: list[Queued] = []
         room_bytes = MOST_REQUEST_BYTES

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,8 +113,8 @@ class StreamWriter:
 
     # The task's own thread
 
-    def add(self, record: OutRecord) -> None:
-        """Take a record; waits while enough are queued.
+    def add(self, records: Sequence[OutRecord]) -> None:
+        """Take records; waits while enough are queued.
 
         Raises
         ------
@@ -121,14 +123,17 @@ class StreamWriter:
         KinesisSourceError
             What an earlier record failed of.
         """
-        check_record(record, self._target.most_record_bytes)
+        for record in records:
+            check_record(record, self._target.most_record_bytes)
         with self._changed:
             self._raise_failure()
-            self._enqueue(record)
-            self.counts.rows += 1
+            for record in records:
+                self._enqueue(record)
+            self.counts.rows += len(records)
             if not self._threads:
                 self._start_threads()
-            self._changed.notify()
+            if self._queues.is_worth_a_request:
+                self._changed.notify()
             while self._is_full:
                 self._changed.wait(1.0)
                 self._raise_failure()
@@ -238,8 +243,10 @@ class StreamWriter:
             self.counts.size_bytes += sum(one.size_bytes for one, _ in taken)
             self._on_their_way -= len(request)
             self._way_bytes -= sum(one.size_bytes for one in request)
-            for shard_id in {one.shard_id for one, _ in rejected}:
-                self._queues.pace_of(shard_id, now_s).rejected(now_s)
+            sent_to = Counter(one.shard_id for one in request)
+            for shard_id, count in Counter(one.shard_id for one, _ in rejected).items():
+                pace = self._queues.pace_of(shard_id, now_s)
+                pace.rejected(now_s, count / sent_to[shard_id])
             for one, outcome in rejected:
                 self._note_rejection(one, outcome, now_s)
             self._queues.free_lanes(request)

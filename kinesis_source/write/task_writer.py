@@ -6,7 +6,8 @@ when a task has ended well; of one that failed, what is in the stream stays ther
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from kinesis_source.aws.api import RecordApi
 from kinesis_source.errors import RecordError
@@ -17,7 +18,9 @@ from kinesis_source.write.stream_writer import StreamWriter, Target, WriteCounts
 
 __all__ = ["MOST_STREAMS", "find_target", "write_records"]
 
-MOST_STREAMS = 50
+CHUNK_RECORDS: Final = 250
+CHUNK_BYTES: Final = 1024 * 1024
+MOST_STREAMS: Final = 50
 """Streams that the rows of one task may name: each has threads of its own."""
 
 
@@ -57,11 +60,10 @@ def write_records(
     """
     writers: dict[str, StreamWriter] = {}
     try:
-        for name, record in records:
-            key = name if name is not None else default
+        for key, chunk in _chunks(records, default):
             if key not in writers:
                 writers[key] = _writer(api, key, targets, settings, budget_s, len(writers))
-            writers[key].add(record)
+            writers[key].add(chunk)
         counts = WriteCounts()
         for writer in writers.values():
             writer.flush()
@@ -70,6 +72,24 @@ def write_records(
     finally:
         for writer in writers.values():
             writer.close()
+
+
+def _chunks(
+    records: Iterable[tuple[str | None, OutRecord]], default: str
+) -> Iterator[tuple[str, list[OutRecord]]]:
+    """Yield records that follow each other into one stream, not many and not much at a time."""
+    chunk: list[OutRecord] = []
+    size_bytes, key = 0, default
+    for name, record in records:
+        own = name if name is not None else default
+        if chunk and (own != key or len(chunk) >= CHUNK_RECORDS or size_bytes >= CHUNK_BYTES):
+            yield key, chunk
+            chunk, size_bytes = [], 0
+        key = own
+        chunk.append(record)
+        size_bytes += len(record.data)
+    if chunk:
+        yield key, chunk
 
 
 def _writer(

@@ -262,7 +262,7 @@ def test_large_records_go_where_the_stream_takes_them(spark, aws, make_stream):
 
 def test_secrets_of_the_options_are_in_no_message(spark, aws, make_stream):
     make_stream(shards=1)
-    with pytest.raises(Exception, match="STREAM_NOT_FOUND") as caught:
+    with pytest.raises(Exception, match="CREDENTIAL_INVALID") as caught:
         write(
             numbers(spark, 1),
             aws,
