@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kinesis_source.datasource import KinesisDataSource, register
     from kinesis_source.errors import KinesisSourceError, find_code, is_data_loss
+    from kinesis_source.observe.listener import KinesisQueryListener
     from kinesis_source.preview.config import KinesisConfig, KinesisDSConfig
     from kinesis_source.preview.source import BatchSource, StreamDataSource, StreamSource
 
@@ -19,6 +20,7 @@ _HOMES = {
     "KinesisConfig": "kinesis_source.preview.config",
     "KinesisDSConfig": "kinesis_source.preview.config",
     "KinesisDataSource": "kinesis_source.datasource",
+    "KinesisQueryListener": "kinesis_source.observe.listener",
     "KinesisSourceError": "kinesis_source.errors",
     "StreamDataSource": "kinesis_source.preview.source",
     "StreamSource": "kinesis_source.preview.source",
@@ -32,6 +34,7 @@ __all__ = [
     "KinesisConfig",
     "KinesisDSConfig",
     "KinesisDataSource",
+    "KinesisQueryListener",
     "KinesisSourceError",
     "StreamDataSource",
     "StreamSource",

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from kinesis_source.aws.api import StreamApi, StreamDescription
 from kinesis_source.cursor.horizon import SHORTEST_RETENTION_MS
 from kinesis_source.cursor.naming import name_position
+from kinesis_source.errors import ThrottledError
 from kinesis_source.model.positions import FromRecord, Position, is_finished
 from kinesis_source.model.ranges import Density
 from kinesis_source.model.shards import Lineage
@@ -74,6 +75,7 @@ class StreamFrontier:
         self._shards: dict[str, FollowedShard] = {}
         self._claims = LossClaims()
         self._learned = 0
+        self._throttled_calls = 0
         self._not_after_ms: int | None = None
         self._closed_at_target: frozenset[str] = frozenset()
         self._warned_s = float("-inf")
@@ -172,6 +174,7 @@ class StreamFrontier:
             if shard.take(finding) or finding.outcome is not Outcome.TIP:
                 self._learned += 1
             shard.note_look(finding, now_s)
+            self._throttled_calls += isinstance(finding.error, ThrottledError)
             self._note_claims(shard, finding, began_s, now_s)
             shard.due_s = max(now_s, began_s + self._pause_s(shard, finding, shares_rate))
             if finding.outcome is Outcome.UNLISTED_END or is_finished(shard.bound):
@@ -389,12 +392,17 @@ class StreamFrontier:
         """Return numbers for Spark's progress report. No I/O."""
         with self._lock:
             shards = list(self._shards.values())
+            throttled_calls = self._throttled_calls
         open_shards = [shard for shard in shards if not is_finished(shard.bound)]
         lags = [s.millis_behind_latest for s in open_shards if s.millis_behind_latest is not None]
         lineage = self.listing.last or ()
         metrics = {
             "numTotalShards": len(lineage),
             "numClosedShards": sum(shard.is_closed for shard in lineage),
+            "numOpenShards": sum(not shard.is_closed for shard in lineage),
+            "numShardsBehind": sum(lag > 0 for lag in lags),
+            "numThrottledShards": sum(shard.yields_s > 0 for shard in open_shards),
+            "numThrottledCalls": throttled_calls,
             "numUnansweredShards": sum(s.is_in_future or s.failures > 0 for s in open_shards),
         }
         if lags:

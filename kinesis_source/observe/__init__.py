@@ -1,0 +1,1 @@
+"""What operators watch: a query's progress as numbers, and where they may go."""
