@@ -1,0 +1,1 @@
+"""Checkpoints of queries that read Kinesis, as files: shown to people, and changed in a copy."""
