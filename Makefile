@@ -13,7 +13,7 @@ SECONDS := 60
 # pyspark 4.0 leaves sockets to the garbage collector.
 OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-.PHONY: help setup native java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat soak fuzz bench bench-quick bench-peers wheel check clean
+.PHONY: help setup native java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat compat-all soak fuzz bench bench-quick bench-peers wheel check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ demo: $(INSTALLED) java ## Show the main job: a stream of another account, live 
 
 test: $(READY) java ## Run the tests, but for faults, crashes and the soak
 	@$(PYTEST) -n 2 tests/unit tests/contract tests/property
-	@$(PYTEST) tests $(addprefix --ignore=tests/,unit contract property fault crash)
+	@$(PYTEST) -n 2 --dist loadfile tests $(addprefix --ignore=tests/,unit contract property fault crash)
 
 unit: $(READY) ## Run the tests that need no Java
 	@$(PYTEST) tests/unit tests/contract
@@ -66,7 +66,10 @@ notebooks: $(READY) java ## Execute the notebooks
 
 compat: java ## Run the Spark tests on the oldest supported pyspark
 	@scripts/make_venv.sh .venv-spark40 '.[dev]' 'pyspark==4.0.*'
-	@.venv-spark40/bin/python -m pytest $(OLD_SPARK_WARNINGS) tests/spark
+	@.venv-spark40/bin/python -m pytest -n 2 --dist loadfile $(OLD_SPARK_WARNINGS) tests/spark
+
+compat-all: java ## Run the Spark tests on Spark 4.0 to 4.3 and Python 3.10 to 3.13, as far as they are here
+	@scripts/compat_all.sh
 
 soak: $(READY) java ## Run a query for MINUTES=10 under faults, resharding and kill -9
 	@$(PY) tests/soak/soak.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
@@ -110,4 +113,4 @@ wheel: $(INSTALLED) ## Build the wheel, and the native decoder's where a Rust to
 check: lint types layers test ## What CI runs
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-spark40 .localstack artifacts spark-warehouse dist build native/target
+	rm -rf .venv .venv-spark40 .venv-py3.* .localstack artifacts spark-warehouse dist build native/target

@@ -138,6 +138,7 @@ def test_deduplication_columns_drop_events_seen_before(spark, cross) -> None:
 
 def test_overrides_beat_the_config_in_any_spelling(spark, cross) -> None:
     cross.stream.put(click(1), "old")
+    time.sleep(1.2)  # "latest" is the moment of the call, by a clock that is known to the second
     source = cross.source(options={"initialposition": "trim_horizon"})
 
     query = source.start_stream_preview(

@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from kinesis_source import find_code, register
-from kinesis_source.emulator import Emulator
 from tests.spark.support import source_options
 
 
@@ -145,9 +144,3 @@ def test_the_format_is_found_without_a_register_call():
         [sys.executable, "-c", LOOK_UP], capture_output=True, text=True, timeout=120, check=False
     )
     assert "COLUMNS data,streamName,partitionKey" in done.stdout, done.stderr[-3000:]
-
-
-def test_reading_a_batch_says_what_to_use_instead(spark, aws: Emulator, make_stream):
-    make_stream()
-    with pytest.raises(Exception, match=r"\[OPTION_UNSUPPORTED\].*availableNow"):
-        spark.read.format("tecton-kinesis").options(**source_options(aws)).load().collect()
