@@ -1,5 +1,6 @@
 """Spark reads streams of LocalStack exactly once: history, live records, resharding, restarts."""
 
+import time
 from collections import Counter
 
 from tests.localstack.localstack_stream import Sink, start, wait_for_first_batch, wait_for_rows
