@@ -24,6 +24,7 @@ from botocore.config import Config
 from kinesis_source.aws.bounded import SOURCE_TIMEOUT_S, BoundedCall
 from kinesis_source.aws.chain import CredentialChain
 from kinesis_source.aws.clock import ServerClock
+from kinesis_source.aws.databricks import service_credential
 from kinesis_source.aws.failures import (
     aws_text,
     credential_failure,
@@ -241,6 +242,9 @@ def _base(
 ) -> RenewingCredentials:
     if settings.access_key is not None and settings.secret_key is not None:
         return RenewingCredentials(_lease_of_keys(settings), "kinesis-source-keys", policy.clock)
+    if settings.service_credential is not None:
+        service = CredentialProvider(settings.service_credential, timeout_s, service_credential)
+        return RenewingCredentials(service.obtain, "kinesis-source-service", policy.clock)
     if settings.provider is not None:
         provider = CredentialProvider(settings.provider, timeout_s)
         return RenewingCredentials(provider.obtain, "kinesis-source-provider", policy.clock)

@@ -45,10 +45,18 @@ class CredentialProvider:
     path : str
     timeout_s : float, seconds
         For one answer; it is ours that waits with a deadline, the user's code need not.
+    load : callable or None
+        Returns what to call for the path; None: imports it.
     """
 
-    def __init__(self, path: str, timeout_s: float = SOURCE_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        path: str,
+        timeout_s: float = SOURCE_TIMEOUT_S,
+        load: Callable[[str], Callable[[], Any]] | None = None,
+    ) -> None:
         self._path = path
+        self._load = load or load_provider
         self._timeout_s = timeout_s
         self._loaded: Callable[[], Any] | None = None
         self._lease = BoundedCall(self._obtain, "kinesis-source-provider")
@@ -66,7 +74,7 @@ class CredentialProvider:
 
     def _obtain(self) -> Lease:
         if self._loaded is None:
-            self._loaded = load_provider(self._path)
+            self._loaded = self._load(self._path)
         return lease_from_provider(self._path, self._loaded, self._timeout_s)
 
 

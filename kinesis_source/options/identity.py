@@ -24,6 +24,7 @@ __all__ = [
     "read_external_id",
     "read_role_arns",
     "read_secret",
+    "read_service_credential",
     "read_session_name",
 ]
 
@@ -37,7 +38,8 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9_]{1,128}")
 _MAX_EXTERNAL_IDS = 20 * 1225
-_BASES: Final = ("awsAccessKey", "awsProfile", "credentialsProvider")
+_BASES: Final = ("awsAccessKey", "awsProfile", "credentialsProvider", "serviceCredential")
+_SERVICE_CREDENTIAL = re.compile(r"[^\x00-\x1f\x7f/]{1,255}")
 _NEED_ROLE: Final = ("roleSessionName", "roleExternalId", "stsEndpoint")
 
 
@@ -166,6 +168,17 @@ def read_secret(text: str) -> Secret:
     return Secret(text)
 
 
+def read_service_credential(text: str) -> str:
+    """Read the name of a service credential."""
+    if not _SERVICE_CREDENTIAL.fullmatch(text):
+        raise BadValueError(
+            "OPTION_VALUE",
+            f"must be 1 to 255 characters without slashes (got {shown(text)}).",
+            "Write the credential's name as Unity Catalog has it.",
+        )
+    return text
+
+
 def choose_identity(values: Mapping[str, Any], account: str | None = None) -> IdentitySettings:
     """Return the identity that the options together ask for.
 
@@ -201,6 +214,7 @@ def choose_identity(values: Mapping[str, Any], account: str | None = None) -> Id
         session_token=values.get("awsSessionToken"),
         profile=values.get("awsProfile"),
         provider=values.get("credentialsProvider"),
+        service_credential=values.get("serviceCredential"),
         roles=tuple(
             RoleSettings(arn, values.get("roleSessionName"), external_id)
             for arn, external_id in zip(arns, external_ids, strict=True)

@@ -166,12 +166,6 @@ _PROVIDER = "Name a Python callable in 'credentialsProvider'; a class of the JVM
 UNSUPPORTED: Final[tuple[PeerOption, ...]] = (
     *_each(_PROVIDER, "awslabs", "credentialProviderClass", "credentialProviderParam"),
     *_each(
-        "Set 'roleArn' to the credential's role, or name a Python callable in 'credentialsProvider'"
-        " that asks Databricks for the credential",
-        "Databricks",
-        "serviceCredential",
-    ),
-    *_each(
         "Leave it out to read by polling; enhanced fan-out is not there yet",
         "Glue",
         "fanoutConsumerARN",

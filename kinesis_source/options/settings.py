@@ -159,7 +159,8 @@ class RoleSettings:
 class IdentitySettings:
     """Who calls AWS: a base identity, and roles assumed over it in order.
 
-    At most one of keys, profile and provider is set; none means botocore's default chain.
+    At most one of keys, profile, provider and service credential is set; none means botocore's
+    default chain.
 
     Parameters
     ----------
@@ -169,6 +170,8 @@ class IdentitySettings:
         Profile of the shared AWS configuration, on driver and executors.
     provider : str or None
         Dotted path (``package.module.callable``) of what returns botocore credentials.
+    service_credential : str or None
+        Name of a service credential of Unity Catalog.
     roles : tuple of RoleSettings
     sts_endpoint : str or None
         URL; None: the regional endpoint.
@@ -179,6 +182,7 @@ class IdentitySettings:
     session_token: Secret | None = None
     profile: str | None = None
     provider: str | None = None
+    service_credential: str | None = None
     roles: tuple[RoleSettings, ...] = ()
     sts_endpoint: str | None = None
 

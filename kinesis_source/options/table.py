@@ -15,6 +15,7 @@ from kinesis_source.options.identity import (
     read_external_id,
     read_role_arns,
     read_secret,
+    read_service_credential,
     read_session_name,
 )
 from kinesis_source.options.sizes import ByteRate, ByteSize
@@ -375,6 +376,14 @@ OPTIONS: Final[tuple[Option, ...]] = (
         Text("dotted path", read_dotted_path),
         "Dotted path (`package.module.callable`) of a Python callable that returns botocore"
         " credentials; it must be importable on the driver and on every executor.",
+    ),
+    Option(
+        "serviceCredential",
+        "Identity",
+        Text("text", read_service_credential, "1 to 255 characters"),
+        "Name of a service credential of Unity Catalog, on Databricks: what Databricks gives for it"
+        " calls AWS, on the driver and on every executor. Built from its documentation, not"
+        " verified there.",
     ),
     Option(
         "connectTimeout",
