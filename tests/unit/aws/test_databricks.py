@@ -27,14 +27,14 @@ def test_what_databricks_gives_calls_aws(monkeypatch: pytest.MonkeyPatch) -> Non
             self.name = name
 
         def get_credentials(self) -> Credentials:
-            return Credentials(f"AKIA{self.name.upper()}", "a secret", "a token")
+            return Credentials(f"AKIA{self.name.upper()}", "asecret", "atoken")
 
     module = ModuleType("databricks.service_credentials")
     module.getServiceCredentialsProvider = Session  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "databricks", ModuleType("databricks"))
     monkeypatch.setitem(sys.modules, "databricks.service_credentials", module)
     keys = identity().session.get_credentials().get_frozen_credentials()
-    assert (keys.access_key, keys.token) == ("AKIAREADER", "a token")
+    assert (keys.access_key, keys.token) == ("AKIAREADER", "atoken")
 
 
 def test_elsewhere_it_is_said_what_to_use_instead() -> None:
