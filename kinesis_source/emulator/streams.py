@@ -203,7 +203,8 @@ class Stream:
     def _candidates(self, shard_id: str) -> list[Shard]:
         # Nothing expired yet: a shard stands at its own index.
         number = shard_id.rpartition("-")[2]
-        if number.isdecimal() and int(number) < len(self._shards):
+        # Python refuses to read a number of more than 4,300 digits.
+        if len(number) <= 20 and number.isdecimal() and int(number) < len(self._shards):
             guess = self._shards[int(number)]
             if guess.shard_id == shard_id:
                 return [guess]
