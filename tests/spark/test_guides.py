@@ -15,6 +15,7 @@ from tests.spark.support import source_options
 
 GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guides").glob("*.md"))
 BLOCK = re.compile(r"(<!-- not executed: [^>]+ -->\n+)?^```python\n(.*?)^```$", re.M | re.S)
+RELATIVE = re.compile(r'"((?:checkpoints/\w+|\w+\.log|\w+\.prom))"')
 FORMAT = '.format("tecton-kinesis")'
 USING = "OPTIONS (streamName 'clicks', region 'us-east-1'"
 
@@ -32,6 +33,8 @@ def test_a_guides_code_runs(page: Path, spark, aws, make_stream, tmp_path, monke
         if skip:
             continue
         text = body.replace(FORMAT, f"{FORMAT}.options(**emulator)").replace(USING, USING + given)
+        # A path without beginning is in the folder of Spark's JVM.
+        text = RELATIVE.sub(rf'"{tmp_path}/\1"', text)
         exec(compile(text, f"{page.name}, block {number}", "exec"), names)  # noqa: S102 - ours
         ran += 1
     assert ran, f"{page.name} has no code that runs"

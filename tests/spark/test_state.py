@@ -6,11 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyspark
 import pytest
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
 
 from tests.spark.support import source_options
 
+HAS_ADMISSION_CONTROL = tuple(map(int, pyspark.__version__.split(".")[:2])) >= (4, 2)
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 PROVIDER = "spark.sql.streaming.stateStore.providerClass"
 ARRIVED = "approximateArrivalTimestamp"
@@ -25,6 +27,11 @@ class Run:
         self.batches: dict[int, list[Any]] = {}
 
     def to_the_end(self) -> None:
+        # A run of Spark 4.0 and 4.1 is one batch: children are read by the next one.
+        for _ in range(1 if HAS_ADMISSION_CONTROL else 3):
+            self._once()
+
+    def _once(self) -> None:
         frame = (
             self._spark.readStream.format("tecton-kinesis")
             .options(**source_options(self._aws))
