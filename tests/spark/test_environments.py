@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import pyspark
 import pytest
 
 from kinesis_source import KinesisConfig, StreamSource, find_code, register
 from kinesis_source.errors import AccessDeniedError, CredentialError, OptionError
 from tests.spark.support import REGION, source_options
 
+KEEPS_WHAT_IT_FOUND = pyspark.__version__.startswith("4.0.")
 LEFT_OUT = {"streamName", "region", "initialPosition"}
 
 
@@ -84,6 +86,9 @@ def test_load_says_that_variables_must_be_there_before_spark_starts(
     assert "before Spark started" in str(caught.value)
 
 
+@pytest.mark.skipif(
+    KEEPS_WHAT_IT_FOUND, reason="Spark 4.0 refuses to register what its look-up has found"
+)
 def test_what_only_spark_has_is_enough_for_a_preview(
     spark, aws, make_stream, spark_environment
 ) -> None:
