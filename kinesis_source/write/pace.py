@@ -17,12 +17,20 @@ BYTES_PER_S: Final = 1024 * 1024
 FULL: Final = 0.98
 """Of AWS's limits: with what may go at once it is hardly more than all of a second."""
 LEAST: Final = 0.02
-LARGEST_CUT: Final = 0.5
+LARGE_PART: Final = 0.2
+"""From here on rejections mean that others write, not that a window was met badly."""
+LARGE_CUT: Final = 0.6
+SMALL_CUT: Final = 0.25
+"""Of the part that was rejected."""
 CUT_EVERY_S: Final = 0.5
 """One request's rejections are one sign."""
 RISE_PER_S: Final = 0.12
+SLOW_RISE_PER_S: Final = 0.02
+"""For CAREFUL_S after a large cut: there are others."""
+CAREFUL_S: Final = 60.0
 BURST_S: Final = 0.04
 """What may go at once: so much of a second's share."""
+LEAST_WAIT_S: Final = 1e-6
 READY_S: Final = 0.02
 """What is waited for: requests of one record each would go out otherwise."""
 
@@ -33,21 +41,26 @@ class ShardPace:
     Parameters
     ----------
     now_s : float
+    shards : int
+        Whose limits the bucket stands for.
     """
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now_s: float, shards: int = 1) -> None:
         self.share = FULL
+        self._shards = shards
         self._filled_s = now_s
         self._left_s = {
             "records": BURST_S,
             "bytes": BURST_S,
         }  # what may go, in seconds of the share
         self._cut_s = float("-inf")
+        self._large_cut_s = float("-inf")
 
     def wait_s(self, now_s: float) -> float:
         """Return how long to wait for the next records; 0: some may go."""
         self._fill(now_s)
-        return max(0.0, READY_S - min(self._left_s.values()))
+        wait_s = READY_S - min(self._left_s.values())
+        return wait_s if wait_s > LEAST_WAIT_S else 0.0
 
     @property
     def is_spent(self) -> bool:
@@ -56,8 +69,8 @@ class ShardPace:
 
     def take(self, records: int, size_bytes: int) -> None:
         """Note what is being sent; the bucket may go below zero by the last record."""
-        self._left_s["records"] -= records / RECORDS_PER_S / self.share
-        self._left_s["bytes"] -= size_bytes / BYTES_PER_S / self.share
+        self._left_s["records"] -= records / RECORDS_PER_S / self._shards / self.share
+        self._left_s["bytes"] -= size_bytes / BYTES_PER_S / self._shards / self.share
 
     def rejected(self, now_s: float, part: float) -> None:
         """Give way, by as much as was too much.
@@ -70,7 +83,10 @@ class ShardPace:
         """
         if now_s - self._cut_s >= CUT_EVERY_S:
             self._cut_s = now_s
-            self.share = max(LEAST, self.share * max(LARGEST_CUT, 1 - part / 4))
+            if part >= LARGE_PART:
+                self._large_cut_s = now_s
+            kept = LARGE_CUT if part >= LARGE_PART else 1 - part * SMALL_CUT
+            self.share = max(LEAST, self.share * kept)
             for kind, left_s in self._left_s.items():
                 self._left_s[kind] = min(left_s, 0.0)
 
@@ -79,4 +95,6 @@ class ShardPace:
         self._filled_s = now_s
         for kind, left_s in self._left_s.items():
             self._left_s[kind] = min(BURST_S, left_s + passed_s)
-        self.share = min(FULL, self.share + RISE_PER_S * passed_s)
+        is_careful = now_s - self._large_cut_s < CAREFUL_S
+        rise_per_s = SLOW_RISE_PER_S if is_careful else RISE_PER_S
+        self.share = min(FULL, self.share + rise_per_s * passed_s)

@@ -14,6 +14,7 @@ from typing import Final
 
 from kinesis_source.model.outgoing import OutRecord
 from kinesis_source.write.pace import ShardPace
+from kinesis_source.write.shards import UNKNOWN_SHARD
 
 __all__ = ["MOST_RECORDS", "MOST_REQUEST_BYTES", "Queued", "ShardQueues"]
 
@@ -21,6 +22,8 @@ MOST_RECORDS: Final = 500
 """PutRecords, API reference."""
 MOST_REQUEST_BYTES: Final = 4 * 1024 * 1024
 """AWS takes 10 MiB with keys (5 MiB before October 2025); smaller ones lose less when one fails."""
+UNKNOWN_SHARDS: Final = 50
+"""Where nothing is known of the shards, rejections alone tell how much they take."""
 MOST_LOOKED_AT: Final = 2_000
 """Of a shard's queue for one request, where lanes are taken."""
 
@@ -86,7 +89,8 @@ class ShardQueues:
     def pace_of(self, shard_id: str, now_s: float) -> ShardPace:
         """Return a shard's pace."""
         if shard_id not in self._paces:
-            self._paces[shard_id] = ShardPace(now_s)
+            shards = UNKNOWN_SHARDS if shard_id == UNKNOWN_SHARD else 1
+            self._paces[shard_id] = ShardPace(now_s, shards)
         return self._paces[shard_id]
 
     def move(self) -> list[Queued]:

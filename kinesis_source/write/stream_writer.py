@@ -8,6 +8,7 @@ have been obeyed, and is made again.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from kinesis_source.write.shards import ShardMap
 
 __all__ = ["StreamWriter", "Target", "WriteCounts"]
 
+_log = logging.getLogger("kinesis_source")
 MOST_QUEUED_BYTES: Final = 16 * 1024 * 1024
 """Of one task and stream: requests on their way and what waits for a shard's pace."""
 MOST_QUEUED: Final = 20_000
@@ -234,7 +236,8 @@ class StreamWriter:
         pairs = list(zip(request, outcomes, strict=True))
         rejected = [(one, outcome) for one, outcome in pairs if outcome.error_code is not None]
         taken = [(one, outcome) for one, outcome in pairs if outcome.error_code is None]
-        elsewhere = [one for one, outcome in taken if outcome.shard_id != one.shard_id]
+        is_known = self._shards.is_known  # else no reply contradicts anything
+        elsewhere = [o for o, outcome in taken if is_known and outcome.shard_id != o.shard_id]
         shards = self._shards_now(now_s) if elsewhere else None
         with self._changed:
             self.counts.requests += 1
@@ -281,9 +284,8 @@ class StreamWriter:
         try:
             return ShardMap(self._api.list_shards(self._target.stream))
         except KinesisSourceError as error:
-            if error.is_worth_repeating:
-                return None
-            raise
+            _log.info("The shards could not be listed anew, the old map stays: %s", error)
+            return None
 
     def _take_shards(self, shards: ShardMap) -> None:
         """Deal what waits anew: to other shards, and out of aggregates for the old ones."""

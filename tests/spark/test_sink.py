@@ -128,6 +128,21 @@ def test_executors_write_in_the_role(spark, aws):
     assert count == 50
 
 
+def test_leave_to_put_is_enough(spark, aws):
+    """Without leave to look at the stream nothing is known of its shards, and all is written."""
+    owner = aws.account("222222222222")
+    stream = owner.create_stream("events", shards=3)
+    user = owner.create_user("putter", allow=["kinesis:PutRecords"])
+    options = {
+        **sink_options(aws),
+        "awsAccessKey": user.access_key,
+        "awsSecretKey": user.secret_key,
+    }
+    numbers(spark, 1_200).write.format("tecton-kinesis").options(**options).mode("append").save()
+    count = sum(len(stream.records(shard["ShardId"])) for shard in stream.shards())
+    assert count == 1_200
+
+
 @pytest.mark.parametrize("aggregate", ["false", "true"])
 def test_ordered_keeps_the_order_of_each_key_through_rejections(spark, aws, make_stream, aggregate):
     make_stream(shards=2)
