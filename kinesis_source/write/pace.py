@@ -17,8 +17,9 @@ BYTES_PER_S: Final = 1024 * 1024
 FULL: Final = 0.98
 """Of AWS's limits: with what may go at once it is hardly more than all of a second."""
 LEAST: Final = 0.02
-LARGE_PART: Final = 0.2
-"""From here on rejections mean that others write, not that a window was met badly."""
+LARGE_PART: Final = 0.04
+"""Of what was sent lately: from here on others write, below a window was met badly."""
+LATELY_S: Final = 2.0
 LARGE_CUT: Final = 0.6
 SMALL_CUT: Final = 0.25
 """Of the part that was rejected."""
@@ -55,6 +56,7 @@ class ShardPace:
         }  # what may go, in seconds of the share
         self._cut_s = float("-inf")
         self._large_cut_s = float("-inf")
+        self._lately = {"sent": 0.0, "rejected": 0.0}
 
     def wait_s(self, now_s: float) -> float:
         """Return how long to wait for the next records; 0: some may go."""
@@ -69,20 +71,23 @@ class ShardPace:
 
     def take(self, records: int, size_bytes: int) -> None:
         """Note what is being sent; the bucket may go below zero by the last record."""
+        self._lately["sent"] += records
         self._left_s["records"] -= records / RECORDS_PER_S / self._shards / self.share
         self._left_s["bytes"] -= size_bytes / BYTES_PER_S / self._shards / self.share
 
-    def rejected(self, now_s: float, part: float) -> None:
-        """Give way, by as much as was too much.
+    def rejected(self, now_s: float, records: int) -> None:
+        """Give way, by as much as was too much lately.
 
         Parameters
         ----------
         now_s : float
-        part : float
-            Of the shard's records in one request, those that AWS rejected, 0 to 1.
+        records : int
+            How many of a request AWS rejected.
         """
+        self._lately["rejected"] += records
         if now_s - self._cut_s >= CUT_EVERY_S:
             self._cut_s = now_s
+            part = min(1.0, self._lately["rejected"] / max(1.0, self._lately["sent"]))
             if part >= LARGE_PART:
                 self._large_cut_s = now_s
             kept = LARGE_CUT if part >= LARGE_PART else 1 - part * SMALL_CUT
@@ -93,6 +98,9 @@ class ShardPace:
     def _fill(self, now_s: float) -> None:
         passed_s = max(0.0, now_s - self._filled_s)
         self._filled_s = now_s
+        fades = max(0.0, 1 - passed_s / LATELY_S)
+        for kind in self._lately:
+            self._lately[kind] *= fades
         for kind, left_s in self._left_s.items():
             self._left_s[kind] = min(BURST_S, left_s + passed_s)
         is_careful = now_s - self._large_cut_s < CAREFUL_S

@@ -246,10 +246,8 @@ class StreamWriter:
             self.counts.size_bytes += sum(one.size_bytes for one, _ in taken)
             self._on_their_way -= len(request)
             self._way_bytes -= sum(one.size_bytes for one in request)
-            sent_to = Counter(one.shard_id for one in request)
             for shard_id, count in Counter(one.shard_id for one, _ in rejected).items():
-                pace = self._queues.pace_of(shard_id, now_s)
-                pace.rejected(now_s, count / sent_to[shard_id])
+                self._queues.pace_of(shard_id, now_s).rejected(now_s, count)
             for one, outcome in rejected:
                 self._note_rejection(one, outcome, now_s)
             self._queues.free_lanes(request)

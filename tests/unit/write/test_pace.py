@@ -37,7 +37,8 @@ def test_rejections_are_given_way_to_and_forgotten() -> None:
     pace = ShardPace(0.0)
     for turn in range(20):
         pace.wait_s(float(turn))
-        pace.rejected(float(turn), 1.0)
+        pace.take(10, 1_000)
+        pace.rejected(float(turn), 10)
     assert LEAST <= pace.share < 0.1
     assert sent_in(pace, 2, 100, start_s=20) < 300
     sent_in(pace, 120, 100, start_s=22)
@@ -66,14 +67,22 @@ def test_writers_who_do_not_know_of_each_other_share_a_shard(writers: int) -> No
             if step >= 60_000:  # they have come to know the shard
                 taken, rejected = taken + fits, rejected + sent - fits
             if fits < sent:
-                pace.rejected(now_s, (sent - fits) / sent)
+                pace.rejected(now_s, sent - fits)
     assert taken > 0.7 * 60_000, "most of what the shard takes"
     assert rejected < 0.06 * taken, (taken, rejected)
 
 
 def test_rejections_of_one_request_count_once() -> None:
     pace = ShardPace(0.0)
-    pace.rejected(1.0, 0.5)
+    pace.take(10, 1_000)
+    pace.rejected(1.0, 5)
     share = pace.share
-    pace.rejected(1.1, 0.5)
+    pace.rejected(1.1, 5)
     assert pace.share == share
+
+
+def test_one_chunk_that_meets_a_window_badly_costs_little() -> None:
+    pace = ShardPace(0.0)
+    sent_in(pace, 2, 100)
+    pace.rejected(2.0, 15)
+    assert pace.share > 0.97
