@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -38,7 +39,10 @@ CLICKS = StreamSettings.from_key("clicks")
 SHARD = "shardId-000000000000"
 PATIENT = RetryPolicy(60_000, base_ms=2, throttle_base_ms=4, throttle_floor_ms=1)
 """Short waits, and a budget that a busy machine does not spend."""
-QUICK = RetryPolicy(400, base_ms=2, throttle_base_ms=4, throttle_floor_ms=1)
+_TICKS = itertools.count(step=0.02)
+QUICK = RetryPolicy(
+    400, base_ms=2, throttle_base_ms=4, throttle_floor_ms=1, clock=lambda: next(_TICKS)
+)
 """For what stays down."""
 TEST_KEYS = IdentitySettings("test", Secret("test"))
 """The emulator's own; without stsEndpoint nobody is asked who they belong to."""
