@@ -17,17 +17,18 @@ from typing import Any, Final
 from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamOffset
 
-__all__ = ["Checkpoint", "LoggedOffset"]
+__all__ = ["Checkpoint", "LoggedOffset", "OffsetLog"]
 
 _BATCH: Final = re.compile(r"[0-9]{1,18}")
 _VERSION: Final = "v1"
 _NO_OFFSET: Final = "-"
+_HEADING_LINES: Final = 2
 _REMOTE: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):/")
 
 
 @dataclass(frozen=True)
-class LoggedOffset:
-    """The end of one batch.
+class OffsetLog:
+    """What Spark logged of one batch before it ran.
 
     Parameters
     ----------
@@ -36,23 +37,40 @@ class LoggedOffset:
         Whether the batch is done; else Spark will run it again.
     lines : tuple of str
         Of the file, without line breaks.
-    sources : mapping of line number to StreamOffset
-        Those that are this source's.
     """
 
     batch_id: int
     is_committed: bool
     lines: tuple[str, ...]
-    sources: dict[int, StreamOffset]
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """What Spark logged beside the offsets."""
-        try:
-            found = json.loads(self.lines[1])
-        except (IndexError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+    def begun_ms(self) -> int | None:
+        """When the batch was planned."""
+        found = _json(self.lines[1]) if len(self.lines) > 1 else None
+        at_ms = found.get("batchTimestampMs") if isinstance(found, dict) else None
+        return at_ms if isinstance(at_ms, int) and at_ms > 0 else None
+
+    @property
+    def documents(self) -> dict[int, Any]:
+        """The offsets as JSON, by the number of their source, from 0."""
+        return {
+            number: document
+            for number, line in enumerate(self.lines[2:])
+            if line != _NO_OFFSET and (document := _json(line)) is not None
+        }
+
+
+@dataclass(frozen=True)
+class LoggedOffset(OffsetLog):
+    """The end of one batch of a query that reads with this source.
+
+    Parameters
+    ----------
+    sources : mapping of line number to StreamOffset
+        Those that are this source's.
+    """
+
+    sources: dict[int, StreamOffset]
 
 
 class Checkpoint:
@@ -89,14 +107,14 @@ class Checkpoint:
         state = self.path / "state"
         return state.is_dir() and any(state.iterdir())
 
-    def read(self, batch_id: int | None = None) -> LoggedOffset:
-        """Return the end of a batch, of the last one by default.
+    def log(self, batch_id: int | None = None) -> OffsetLog:
+        """Return what is logged of a batch, of the last one by default.
 
         Raises
         ------
         OffsetError
-            ``[OFFSET_NO_CHECKPOINT]`` if it is not there, ``[OFFSET_UNREADABLE]`` if it is no
-            offset of a query that reads Kinesis.
+            ``[OFFSET_NO_CHECKPOINT]`` if it is not there, ``[OFFSET_UNREADABLE]`` if Spark's own
+            part of it is of another version.
         """
         known = self.batch_ids
         if not known or (batch_id is not None and batch_id not in known):
@@ -108,11 +126,6 @@ class Checkpoint:
             )
         batch_id = known[-1] if batch_id is None else batch_id
         lines = tuple((self.path / "offsets" / str(batch_id)).read_text("utf-8").splitlines())
-        return LoggedOffset(
-            batch_id, batch_id in _batches(self.path / "commits"), lines, self._sources(lines)
-        )
-
-    def _sources(self, lines: tuple[str, ...]) -> dict[int, StreamOffset]:
         if not lines or lines[0] != _VERSION:
             version = lines[0][:20] if lines else ""
             raise OffsetError(
@@ -121,19 +134,30 @@ class Checkpoint:
                 " known.",
                 "Use a release of this package that knows the Spark that wrote it.",
             )
-        found = {
-            number: StreamOffset.from_json(document)
-            for number, line in enumerate(lines[2:], 2)
-            if line != _NO_OFFSET and isinstance(document := _json(line), dict)
-            if {"v", "streams"} <= document.keys()
+        return OffsetLog(batch_id, batch_id in _batches(self.path / "commits"), lines)
+
+    def read(self, batch_id: int | None = None) -> LoggedOffset:
+        """Return the end of a batch, of the last one by default.
+
+        Raises
+        ------
+        OffsetError
+            As of :meth:`log`; ``[OFFSET_UNREADABLE]`` also if it is no offset of a query that
+            reads with this source.
+        """
+        log = self.log(batch_id)
+        sources = {
+            number + _HEADING_LINES: StreamOffset.from_json(document)
+            for number, document in log.documents.items()
+            if isinstance(document, dict) and {"v", "streams"} <= document.keys()
         }
-        if not found:
+        if not sources:
             raise OffsetError(
                 "OFFSET_UNREADABLE",
                 f"No source of the query in {str(self.path)!r} reads Kinesis with this package.",
-                "Checkpoints of other connectors have other forms.",
+                "For a checkpoint of another connector: kinesis-source migrate.",
             )
-        return found
+        return LoggedOffset(log.batch_id, log.is_committed, log.lines, sources)
 
     def copy_to(self, target: str, logged: LoggedOffset, sources: dict[int, StreamOffset]) -> Path:
         """Write a copy that goes on behind a batch, from other offsets.

@@ -14,7 +14,7 @@ from typing import Any
 
 from kinesis_source.checkpoints.files import Checkpoint, LoggedOffset
 from kinesis_source.checkpoints.places import changed, read_place
-from kinesis_source.cursor.naming import name_time
+from kinesis_source.cursor.naming import name_age, name_time
 from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamPosition
 from kinesis_source.model.position_texts import position_to_json
@@ -128,8 +128,7 @@ def _row(key: str, stream: StreamPosition, shard_id: str, position: Position) ->
 
 def _heading(checkpoint: Checkpoint, logged: LoggedOffset) -> str:
     state = "committed" if logged.is_committed else "planned, not committed: it will run again"
-    at_ms = logged.metadata.get("batchTimestampMs")
-    when = f", begun {name_time(at_ms)}" if isinstance(at_ms, int) and at_ms else ""
+    when = f", begun {name_time(logged.begun_ms)}" if logged.begun_ms else ""
     return f"{checkpoint.path}\nEnd of batch {logged.batch_id} ({state}){when}\n"
 
 
@@ -164,9 +163,4 @@ def _place(position: Position) -> str:
 
 
 def _age(age_s: int | None) -> str:
-    if age_s is None:
-        return "-"
-    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if age_s >= 2 * seconds:
-            return f"{age_s / seconds:.1f} {unit}"
-    return f"{age_s} s"
+    return "-" if age_s is None else name_age(age_s * 1_000)

@@ -13,7 +13,7 @@ from kinesis_source.model.positions import (
     ShardEnd,
 )
 
-__all__ = ["name_position", "name_time"]
+__all__ = ["name_age", "name_position", "name_time"]
 
 
 def name_position(position: Position | FromRecord) -> str:
@@ -39,3 +39,11 @@ def name_time(epoch_ms: int) -> str:
     """Return milliseconds since 1970 as UTC text."""
     moment = datetime.fromtimestamp(epoch_ms / 1000, tz=timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def name_age(age_ms: int) -> str:
+    """Return a span of time in its largest unit that has two of itself in it."""
+    for unit, unit_ms in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
+        if age_ms >= 2 * unit_ms:
+            return f"{age_ms / unit_ms:.1f} {unit}"
+    return f"{age_ms // 1000} s"

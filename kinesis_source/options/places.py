@@ -140,7 +140,9 @@ def _of_iterator(shard_id: str, folded: Mapping[str, Any], read_time: ReadTime) 
     kind, place = str(folded["iteratortype"]).upper(), folded.get("iteratorposition", "")
     if kind in ("AFTER_SEQUENCE_NUMBER", "AT_SEQUENCE_NUMBER"):
         # In the middle of a record of the Kinesis Producer Library: that record is read again.
-        is_split = folded.get("islast") is False and int(folded.get("subsequencenumber", -1)) >= 0
+        # awslabs writes both members as text into offsets, and as they are into its own files.
+        is_last = str(folded.get("islast", True)).lower() != "false"
+        is_split = not is_last and _is_number(folded.get("subsequencenumber", -1))
         is_read = kind == "AFTER_SEQUENCE_NUMBER" and not is_split
         return _record(shard_id, place, is_read=is_read)
     if kind == "AT_TIMESTAMP" and isinstance(place, str | int):
@@ -150,9 +152,15 @@ def _of_iterator(shard_id: str, folded: Mapping[str, Any], read_time: ReadTime) 
     raise _bad(f"has the iterator type {shown(kind)} for {shard_id}")
 
 
+def _is_number(value: Any) -> bool:
+    return _NUMBER.fullmatch(str(value)) is not None
+
+
 def _databricks(entries: list[Any]) -> tuple[tuple[str, StreamStart], ...]:
     streams: dict[str, list[tuple[str, ShardStart]]] = {}
     for entry in entries:
+        if isinstance(entry, dict) and isinstance(entry.get("shard"), dict):
+            entry = {**entry, **entry["shard"]}  # noqa: PLW2901 - as their query progress has it
         if not isinstance(entry, dict) or not isinstance(entry.get("shardId"), str):
             raise _bad(f"has {shown(str(entry))}, which names no shardId")
         shard_id, stream = entry["shardId"], entry.get("stream", "")
