@@ -37,7 +37,7 @@ for pair in $pairs; do
     continue
   fi
   log=$(mktemp)
-  "$folder/bin/python" -m pytest "${quiet[@]}" tests/spark 2>&1 | tee "$log"
+  "$folder/bin/python" -m pytest -n 2 --dist loadfile "${quiet[@]}" tests/spark 2>&1 | tee "$log"
   [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
   summary+=("$name: $(tail -1 "$log" | tr -d '=')")
   rm -f "$log"
