@@ -1,7 +1,8 @@
-"""Reads a stream with a package that only came as a zip, in a Spark of its own.
+"""Reads a stream with a package that did not come by an installation into the workers' Python.
 
-A program, started by test_shipped_package.py: ``shipped_program.py <zip> <options as JSON>``, by
-a Python that does not have the package. Prints how many rows it read, or what the query died of.
+A program, started by test_shipped_package.py: ``shipped_program.py <options as JSON> [<zip>]``. With
+a zip it runs in a Spark of its own and ships that; without, it runs under spark-submit, which did.
+Prints how many rows a stream and a batch gave, or what the query died of.
 """
 
 from __future__ import annotations
@@ -11,19 +12,26 @@ import sys
 
 from pyspark.sql import SparkSession
 
-builder = SparkSession.builder.master("local[2]")
+builder = SparkSession.builder
+if len(sys.argv) > 2:
+    builder = builder.master("local[2]")
 for name in ("spark.driver.host", "spark.driver.bindAddress"):
     builder = builder.config(name, "127.0.0.1")
 spark = builder.config("spark.ui.enabled", "false").getOrCreate()
-spark.sparkContext.addPyFile(sys.argv[1])
+if len(sys.argv) > 2:
+    spark.sparkContext.addPyFile(sys.argv[2])
 
 from kinesis_source import register  # noqa: E402 - it came just now
 
 register(spark)
-frame = spark.readStream.format("tecton-kinesis").options(**json.loads(sys.argv[2])).load()
+options = json.loads(sys.argv[1])
+frame = spark.readStream.format("tecton-kinesis").options(**options).load()
 query = frame.writeStream.format("memory").queryName("seen").trigger(availableNow=True).start()
 try:
     query.awaitTermination(150)
     sys.stdout.write(f"rows: {spark.table('seen').count()}\n")
+    del options["initialPosition"]
+    batch = spark.read.format("tecton-kinesis").options(**options).load()
+    sys.stdout.write(f"rows of a batch: {batch.count()}\n")
 finally:
     spark.stop()

@@ -7,10 +7,10 @@ import os
 import pickle
 import subprocess
 import sys
-import sysconfig
-import zipfile
+import tarfile
 from pathlib import Path
 
+import pyspark
 import pytest
 from pyspark import cloudpickle
 
@@ -22,36 +22,18 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("shipped_program.py")
 
 
-@pytest.fixture
-def python_without_package(tmp_path: Path) -> Path:
-    """An environment with all that the package needs, but not the package.
-
-    This one holds the checkout by a .pth file, which Python heeds only in an environment's own
-    folder.
-    """
-    home = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True, timeout=120)
-    (packages,) = (home / "lib").glob("python*/site-packages")
-    (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    return home / "bin" / "python"
-
-
 def clean_environment(**variables: str) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | variables
 
 
 def test_a_zip_that_spark_ships_is_enough_for_a_query(
-    aws, make_stream, tmp_path, python_without_package
+    aws, make_stream, tmp_path, python_without_package, package_zip
 ) -> None:
     make_stream(shards=2).put(20)
-    shipped = tmp_path / "kinesis_source.zip"
-    with zipfile.ZipFile(shipped, "w") as archive:
-        for path in (ROOT / "kinesis_source").rglob("*.py"):
-            archive.write(path, path.relative_to(ROOT))
     python = str(python_without_package)
 
     done = subprocess.run(
-        [python, PROGRAM, shipped, json.dumps(source_options(aws))],
+        [python, PROGRAM, json.dumps(source_options(aws)), package_zip],
         capture_output=True,
         text=True,
         timeout=280,
@@ -61,6 +43,59 @@ def test_a_zip_that_spark_ships_is_enough_for_a_query(
     )
 
     assert "rows: 20\n" in done.stdout, done.stderr[-3000:]
+    assert "rows of a batch: 20\n" in done.stdout, done.stderr[-3000:]
+
+
+def submit(folder: Path, environment: dict[str, str], *arguments: object) -> str:
+    """Run the program on a standalone cluster of one worker; return what it printed."""
+    home = Path(pyspark.__file__).parent
+    done = subprocess.run(
+        [home / "bin" / "spark-submit", "--master", "local-cluster[1,2,1024]", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        cwd=folder,
+        env=clean_environment(SPARK_HOME=str(home), SPARK_LOCAL_IP="127.0.0.1", **environment),
+    )
+    return done.stdout + done.stderr[-3000:]
+
+
+@pytest.mark.timeout(300)
+def test_py_files_are_enough_on_a_cluster(
+    aws, make_stream, tmp_path, python_without_package, package_zip
+) -> None:
+    make_stream(shards=2).put(20)
+    python = str(python_without_package)
+    environment = {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python}
+    options = json.dumps(source_options(aws))
+    printed = submit(tmp_path, environment, "--py-files", package_zip, PROGRAM, options)
+    assert "rows: 20\n" in printed, printed
+    assert "rows of a batch: 20\n" in printed, printed
+
+
+@pytest.mark.timeout(300)
+def test_a_packed_environment_is_enough_on_a_cluster(
+    aws, make_stream, tmp_path, python_without_package
+) -> None:
+    """Executors unpack the archive into their folders; the driver's workers need it in theirs."""
+    make_stream(shards=2).put(20)
+    (packages,) = (python_without_package.parents[1] / "lib").glob("python*/site-packages")
+    (packages / "package.pth").write_text(f"{ROOT}\n")
+    packed = tmp_path / "environment.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        archive.add(python_without_package.parents[1], arcname=".")
+    driver = tmp_path / "driver"
+    with tarfile.open(packed) as archive:
+        archive.extractall(driver / "environment")  # noqa: S202 - packed above
+    environment = {
+        "PYSPARK_PYTHON": "./environment/bin/python",
+        "PYSPARK_DRIVER_PYTHON": str(driver / "environment" / "bin" / "python"),
+    }
+    archives = ("--archives", f"{packed}#environment")
+    printed = submit(driver, environment, *archives, PROGRAM, json.dumps(source_options(aws)))
+    assert "rows: 20\n" in printed, printed
+    assert "rows of a batch: 20\n" in printed, printed
 
 
 @pytest.fixture
