@@ -1,12 +1,13 @@
 """Fixtures of the tests against LocalStack."""
 
+import json
 import uuid
 from collections.abc import Callable
 
 import pytest
 
 from tests.localstack.localstack_harness.fixtures import LocalStack, localstack, mark, prepare
-from tests.localstack.localstack_stream import Stream
+from tests.localstack.localstack_stream import OWNER, Stream
 
 __all__ = ["localstack"]
 
@@ -48,3 +49,22 @@ def options(localstack: LocalStack, stream_name: str) -> dict[str, str]:
         # Beyond it a call fails: a test must not hang on a LocalStack that does.
         "retryBudget": "30s",
     }
+
+
+@pytest.fixture
+def role(localstack, stream_name) -> dict[str, str]:
+    """Options to read through a role in the other account, which LocalStack lets anybody assume."""
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{localstack.account}:root"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+    reply = localstack.client("iam", account=OWNER).create_role(
+        RoleName=stream_name, AssumeRolePolicyDocument=json.dumps(trust)
+    )
+    return {"roleArn": reply["Role"]["Arn"], "stsEndpoint": localstack.endpoint_url}

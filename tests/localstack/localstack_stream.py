@@ -12,6 +12,8 @@ from tests.localstack.localstack_harness.fixtures import LocalStack
 # LocalStack is slow and shares the machine with Spark; an idle one needs a tenth of this.
 WAIT_S = 120.0
 
+OWNER = "222222222222"
+"""An account beside LocalStack's default one."""
 Row = tuple[str, str, bytes]
 
 
@@ -39,6 +41,21 @@ class Stream:
                 (result["ShardId"], result["SequenceNumber"], text.encode())
                 for text, result in zip(batch, reply["Records"], strict=True)
             }
+
+    def stored(self) -> list[tuple[str, bytes]]:
+        """Return partition key and data of all records, shard by shard, each in its order."""
+        found = []
+        for shard in self.client.list_shards(StreamName=self.name)["Shards"]:
+            iterator = self.client.get_shard_iterator(
+                StreamName=self.name, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
+            while iterator is not None:
+                reply = self.client.get_records(ShardIterator=iterator)
+                found += [(record["PartitionKey"], record["Data"]) for record in reply["Records"]]
+                iterator = reply.get("NextShardIterator")
+                if not reply["Records"] and reply["MillisBehindLatest"] == 0:
+                    break
+        return found
 
     def split(self) -> None:
         """Split the first open shard in the middle."""

@@ -1,36 +1,10 @@
 """A stream of another account: seen through a role there, and not without it."""
 
-import json
-
-import pytest
-
 from kinesis_source import find_code
-from tests.localstack.localstack_stream import Sink, start, wait_for, wait_for_rows
-
-_OWNER = "222222222222"
-
-
-@pytest.fixture
-def role(localstack, stream_name) -> dict[str, str]:
-    """Options to read through a role in the other account, which LocalStack lets anybody assume."""
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{localstack.account}:root"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-    reply = localstack.client("iam", account=_OWNER).create_role(
-        RoleName=stream_name, AssumeRolePolicyDocument=json.dumps(trust)
-    )
-    return {"roleArn": reply["Role"]["Arn"], "stsEndpoint": localstack.endpoint_url}
-
+from tests.localstack.localstack_stream import OWNER, Sink, start, wait_for, wait_for_rows
 
 def test_the_role_shows_the_other_account_s_stream(spark, make_stream, options, role, tmp_path):
-    stream, sink = make_stream(account=_OWNER), Sink()
+    stream, sink = make_stream(account=OWNER), Sink()
     stream.put(50)
 
     query = start(spark, options | role, sink, tmp_path)
@@ -42,7 +16,7 @@ def test_the_role_shows_the_other_account_s_stream(spark, make_stream, options, 
 
 
 def test_without_the_role_the_stream_is_not_found(spark, make_stream, options, tmp_path):
-    make_stream(account=_OWNER).put(5)
+    make_stream(account=OWNER).put(5)
 
     query = start(spark, options, Sink(), tmp_path)
     wait_for(lambda: not query.isActive, "the query fails")
@@ -56,7 +30,7 @@ def test_without_the_role_the_stream_is_not_found(spark, make_stream, options, t
 def test_of_two_streams_with_one_name_the_role_s_account_is_read(
     spark, localstack, make_stream, options, role, tmp_path
 ):
-    own, theirs, sink = make_stream(), make_stream(account=_OWNER), Sink()
+    own, theirs, sink = make_stream(), make_stream(account=OWNER), Sink()
     own.put(10, "own")
     theirs.put(20, "theirs")
 
