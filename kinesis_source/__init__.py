@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kinesis_source.datasource import KinesisDataSource, register
+    from kinesis_source.diagnosis.doctor import doctor
     from kinesis_source.errors import KinesisSourceError, find_code, is_data_loss
     from kinesis_source.observe.listener import KinesisQueryListener
     from kinesis_source.preview.config import KinesisConfig, KinesisDSConfig
@@ -24,6 +25,7 @@ _HOMES = {
     "KinesisSourceError": "kinesis_source.errors",
     "StreamDataSource": "kinesis_source.preview.source",
     "StreamSource": "kinesis_source.preview.source",
+    "doctor": "kinesis_source.diagnosis.doctor",
     "find_code": "kinesis_source.errors",
     "is_data_loss": "kinesis_source.errors",
     "register": "kinesis_source.datasource",
@@ -38,6 +40,7 @@ __all__ = [
     "KinesisSourceError",
     "StreamDataSource",
     "StreamSource",
+    "doctor",
     "find_code",
     "is_data_loss",
     "register",

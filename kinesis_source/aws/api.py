@@ -57,6 +57,8 @@ class StreamDescription:
     retention_ms : int
     most_record_bytes : int
         Of data and partition key.
+    kms_key : str
+        Id, ARN or alias of the key that encrypts the records; "" if none does.
     """
 
     arn: str
@@ -64,6 +66,7 @@ class StreamDescription:
     created_ms: int
     retention_ms: int
     most_record_bytes: int = 1024 * 1024
+    kms_key: str = ""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,11 @@ class CredentialChain:
         self._at = _origin(profile)
         self._look = BoundedCall(self._walk, "kinesis-source-chain")
 
+    @property
+    def place(self) -> str:
+        """What was asked last: what gave the credentials, once they are there."""
+        return self._at
+
     def obtain(self) -> Lease:
         """Look for credentials.
 

@@ -88,7 +88,7 @@ class Identity:
         source_timeout_s: float = SOURCE_TIMEOUT_S,
     ) -> None:
         self._policy = policy or RetryPolicy(budget_ms=60_000)
-        base = _base(settings, region, self._policy, source_timeout_s)
+        base, self._source = _base(settings, region, self._policy, source_timeout_s)
         link = _Link(base, settings, region, is_aws=is_aws)
         for role in settings.roles:
             obtained = _assumed(role, link, self._policy, source_timeout_s)
@@ -99,6 +99,11 @@ class Identity:
     def session(self) -> botocore.session.Session:
         """The botocore session; its credentials renew themselves."""
         return self._link.session
+
+    @property
+    def source(self) -> str:
+        """Where the base credentials come from, for a message."""
+        return self._source()
 
     def renew(self, used_s: float) -> bool:
         """Replace credentials that AWS called expired or unknown, see RenewingCredentials.renew."""
@@ -239,17 +244,24 @@ class _Resolver:
 
 def _base(
     settings: IdentitySettings, region: str, policy: RetryPolicy, timeout_s: float
-) -> RenewingCredentials:
+) -> tuple[RenewingCredentials, Callable[[], str]]:
+    """Return the base credentials, and what says where they come from."""
     if settings.access_key is not None and settings.secret_key is not None:
-        return RenewingCredentials(_lease_of_keys(settings), "kinesis-source-keys", policy.clock)
+        keys = RenewingCredentials(_lease_of_keys(settings), "kinesis-source-keys", policy.clock)
+        return keys, lambda: "the options awsAccessKey and awsSecretKey"
     if settings.service_credential is not None:
-        service = CredentialProvider(settings.service_credential, timeout_s, service_credential)
-        return RenewingCredentials(service.obtain, "kinesis-source-service", policy.clock)
+        name = settings.service_credential
+        service = CredentialProvider(name, timeout_s, service_credential)
+        found = RenewingCredentials(service.obtain, "kinesis-source-service", policy.clock)
+        return found, lambda: f"the service credential {name!r}"
     if settings.provider is not None:
-        provider = CredentialProvider(settings.provider, timeout_s)
-        return RenewingCredentials(provider.obtain, "kinesis-source-provider", policy.clock)
+        given = settings.provider
+        provider = CredentialProvider(given, timeout_s)
+        found = RenewingCredentials(provider.obtain, "kinesis-source-provider", policy.clock)
+        return found, lambda: f"the credentialsProvider {given!r}"
     chain = CredentialChain(settings.profile, region, policy, timeout_s)
-    return RenewingCredentials(lambda _: chain.obtain(), "kinesis-source-chain", policy.clock)
+    found = RenewingCredentials(lambda _: chain.obtain(), "kinesis-source-chain", policy.clock)
+    return found, lambda: chain.place
 
 
 def _lease_of_keys(settings: IdentitySettings) -> Callable[[bool], Lease]:

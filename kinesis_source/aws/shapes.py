@@ -72,6 +72,7 @@ def description_of(reply: dict[str, Any]) -> StreamDescription:
             created_ms=to_epoch_ms(summary["StreamCreationTimestamp"]),
             retention_ms=summary["RetentionPeriodHours"] * 3_600_000,
             most_record_bytes=(summary.get("MaxRecordSizeInKiB") or 1024) * 1024,
+            kms_key=(summary.get("KeyId") or "") if summary.get("EncryptionType") == "KMS" else "",
         )
     except KeyError as error:
         raise incomplete(reply, str(error.args[0])) from None

@@ -58,6 +58,10 @@ class Place:
     note: str = ""
 
 
+_UNTOUCHED: Final = "nothing was read there yet"
+_WORDS: Final = {"TRIM_HORIZON": Place("trim_horizon", _UNTOUCHED), "SHARD_END": Place("end")}
+
+
 @dataclass(frozen=True, slots=True)
 class PeerSource:
     """One source of a query, as another connector left it.
@@ -268,30 +272,31 @@ def _iterator_place(shard_id: str, entry: Mapping[str, Any], found: _Found) -> P
     if kind in ("AFTER_SEQUENCE_NUMBER", "AT_SEQUENCE_NUMBER"):
         if not position.isdecimal():
             raise _unreadable(f"{shard_id} has {kind} without a sequence number")
-        if kind == "AT_SEQUENCE_NUMBER":
-            return Place({"from": position})
-        read = int(str(entry.get("subSequenceNumber", -1)))
-        if read >= 0 and str(entry.get("isLast", True)).lower() == "false":
-            return Place(
-                {"from": position},
-                f"stopped within a record of the Producer Library: its first {read + 1} user"
-                " records are read again",
-            )
-        return Place({"after": position})
+        return _numbered_place(entry, position, is_read=kind == "AFTER_SEQUENCE_NUMBER")
+    if kind in _WORDS:
+        return _WORDS[kind]
     if kind == "AT_TIMESTAMP" and position.isdecimal():
-        return Place({"at_timestamp": name_time(int(position))}, "nothing was read there yet")
-    if kind == "TRIM_HORIZON":
-        return Place("trim_horizon", "nothing was read there yet")
-    if kind == "SHARD_END":
-        return Place("end")
-    if kind == "LATEST" and found.begun_ms is not None:
-        return Place(
-            {"at_timestamp": name_time(found.begun_ms)},
-            "nothing was read there yet: from when the batch began",
-        )
-    if kind == "LATEST":
+        return Place({"at_timestamp": name_time(int(position))}, _UNTOUCHED)
+    if kind != "LATEST":
+        raise _unreadable(f"{shard_id} has the iterator type {kind[:40]!r}")
+    if found.begun_ms is None:
         return None
-    raise _unreadable(f"{shard_id} has the iterator type {kind[:40]!r}")
+    moment = {"at_timestamp": name_time(found.begun_ms)}
+    return Place(moment, f"{_UNTOUCHED}: from when the batch began")
+
+
+def _numbered_place(entry: Mapping[str, Any], number: str, *, is_read: bool) -> Place:
+    if not is_read:
+        return Place({"from": number})
+    # awslabs writes both members as text into offsets, and as they are into its own files.
+    read = int(str(entry.get("subSequenceNumber", -1)))
+    if read >= 0 and str(entry.get("isLast", True)).lower() == "false":
+        return Place(
+            {"from": number},
+            f"stopped within a record of the Producer Library: its first {read + 1} user records"
+            " are read again",
+        )
+    return Place({"after": number})
 
 
 def _databricks_entries(document: Any) -> list[Mapping[str, Any]] | None:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 from kinesis_source.cli.clicks import Feeder, parse_clicks
 from kinesis_source.cli.local_spark import check_tools, start_spark, stop_spark
-from kinesis_source.cli.policy import READ_ACTIONS
 from kinesis_source.cli.screen import Screen, columns
 from kinesis_source.emulator import Emulator, StreamHandle
 from kinesis_source.errors import KinesisSourceError, find_code
+from kinesis_source.policies.documents import READ_ACTIONS
 from kinesis_source.preview.config import KinesisConfig
 from kinesis_source.preview.source import StreamSource
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kinesis_source.diagnosis.findings import OK
+from kinesis_source.diagnosis.machine import check_java
 from kinesis_source.errors import KinesisSourceError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["check_tools", "start_spark", "stop_spark", "within"]
 
 _STOP_S: Final = 10.0
-_LEAST_JAVA: Final = 17
 _CONFIG: Final = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
@@ -71,23 +69,9 @@ def check_tools() -> None:
 
 
 def _check_java() -> None:
-    hint = "Install Java 17 or 21, or set JAVA_HOME to where it is."
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if java is None or shutil.which(java) is None:
-        where = f" in JAVA_HOME ({home})" if home else " on the path"
-        raise MissingToolError("TOOL_MISSING", f"Spark needs Java, and there is none{where}.", hint)
-    answer = subprocess.run(  # noqa: S603 - the user's own Java
-        [java, "-version"], capture_output=True, text=True, check=False, timeout=30
-    )
-    match = re.search(r'version "(?:1\.)?([0-9]+)', answer.stderr)
-    if match is None or int(match[1]) < _LEAST_JAVA:
-        found = "".join(answer.stderr.strip().splitlines()[:1]) or "nothing"
-        raise MissingToolError(
-            "TOOL_MISSING",
-            f"Spark 4 needs Java {_LEAST_JAVA} or newer, {java} says: {found}.",
-            hint,
-        )
+    found = check_java()
+    if found.state != OK:
+        raise MissingToolError("TOOL_MISSING", f"Spark needs Java: {found.text}.", found.todo)
 
 
 def start_spark(directory: Path, log: Path) -> SparkSession:

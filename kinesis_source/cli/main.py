@@ -1,4 +1,6 @@
-"""``kinesis-source demo | emulator | policy | offsets | migrate``: arguments in, exit code out.
+"""``kinesis-source demo | doctor | tail | policy | offsets | migrate | emulator``.
+
+Arguments in, exit code out.
 
 Runs on the user's machine. Imports neither Spark nor the emulator before a command needs them.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C, 143 by SIGTERM. Failures are told
@@ -17,7 +19,7 @@ from types import FrameType
 from typing import NoReturn
 
 from kinesis_source import __version__
-from kinesis_source.cli import migrate, offsets, policy
+from kinesis_source.cli import doctor, migrate, offsets, policy
 from kinesis_source.errors import KinesisSourceError
 
 __all__ = ["build_parser", "main"]
@@ -64,9 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
     _add_emulator(commands)
-    policy.add_command(commands)
-    offsets.add_command(commands)
-    migrate.add_command(commands)
+    for command in (doctor, policy, offsets, migrate):
+        command.add_command(commands)
     return parser
 
 

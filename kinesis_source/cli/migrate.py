@@ -18,7 +18,8 @@ from kinesis_source.aws.api import PositionRefusedError, RecordApi
 from kinesis_source.aws.routing import source_api
 from kinesis_source.checkpoints.files import Checkpoint, OffsetLog
 from kinesis_source.checkpoints.peers import PeerSource, Place, read_peer
-from kinesis_source.cli.screen import columns
+from kinesis_source.cli.reading import named_option
+from kinesis_source.cli.terminal import table_text
 from kinesis_source.cursor.naming import name_age, name_time
 from kinesis_source.errors import OffsetError
 from kinesis_source.options.parse import parse_options
@@ -63,7 +64,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--option",
         action="append",
         default=[],
-        type=_option,
+        type=named_option,
         metavar="NAME=VALUE",
         help="an option of the source for --check, such as region=us-west-2; may be repeated",
     )
@@ -213,7 +214,7 @@ def _heading(path: str, log: OffsetLog) -> str:
 def _print_source(number: int, source: PeerSource, places: Places) -> None:
     print(f"\nSource {number}, by {source.title}\n")
     rows = [(stream, shard, _words(place), place.note) for stream, shard, place in _rows(places)]
-    print("\n".join(columns(("stream", "shard", "begin", "note"), rows, limit=200)))
+    print(table_text(("stream", "shard", "begin", "note"), rows))
     for note in source.notes:
         print(f"\n! {note}")
     print("\nTo go on there, with a new checkpointLocation:\n")
@@ -244,10 +245,3 @@ def _words(place: Place) -> str:
 def _literal(value: str) -> str:
     quote = "'" if '"' in value else '"'
     return f"{quote}{value}{quote}"
-
-
-def _option(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value

@@ -14,6 +14,7 @@ from typing import Any
 
 from kinesis_source.checkpoints.files import Checkpoint, LoggedOffset
 from kinesis_source.checkpoints.places import changed, read_place
+from kinesis_source.cli.terminal import table_text
 from kinesis_source.cursor.naming import name_age, name_time
 from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamPosition
@@ -133,8 +134,7 @@ def _heading(checkpoint: Checkpoint, logged: LoggedOffset) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    cells = [("stream", "shard", "position", "arrived", "age", "of retention")]
-    cells += [
+    cells = [
         (
             row["stream"],
             row["shard"],
@@ -145,11 +145,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    )
+    return table_text(("stream", "shard", "position", "arrived", "age", "of retention"), cells)
 
 
 def _place(position: Position) -> str:

@@ -10,69 +10,20 @@ import argparse
 import json
 import re
 import sys
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 from kinesis_source.options.identity import read_external_id
 from kinesis_source.options.values import BadValueError
+from kinesis_source.policies.documents import assume_policy, permissions_policy, trust_policy
 
-__all__ = ["READ_ACTIONS", "add_command", "permissions_policy", "trust_policy", "write_policies"]
+__all__ = ["add_command", "write_policies"]
 
-READ_ACTIONS: Final = (
-    "kinesis:DescribeStreamSummary",
-    "kinesis:ListShards",
-    "kinesis:GetShardIterator",
-    "kinesis:GetRecords",
-)
-"""All that reading by polling calls."""
-
-_VERSION: Final = "2012-10-17"
 _STREAM = re.compile(
     r"arn:(aws[a-z-]*):kinesis:[a-z0-9-]+:([0-9]{12}):stream/[a-zA-Z0-9_.-]{1,128}"
 )
 _READER = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{12}):(?:root|(?:user|role)/[!-~]{1,512})")
 _KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[a-zA-Z0-9-]{1,64}")
 _ROLE_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
-
-
-def permissions_policy(stream_arns: list[str], kms_key_arn: str | None = None) -> dict[str, Any]:
-    """Return what a reader must be allowed.
-
-    Parameters
-    ----------
-    stream_arns : list of str
-    kms_key_arn : str or None
-        The customer managed key that encrypts the streams.
-    """
-    statements: list[dict[str, Any]] = [
-        {
-            "Sid": "ReadStream",
-            "Effect": "Allow",
-            "Action": list(READ_ACTIONS),
-            "Resource": stream_arns,
-        }
-    ]
-    if kms_key_arn:
-        statements.append(
-            {
-                "Sid": "DecryptRecords",
-                "Effect": "Allow",
-                "Action": ["kms:Decrypt"],
-                "Resource": [kms_key_arn],
-            }
-        )
-    return {"Version": _VERSION, "Statement": statements}
-
-
-def trust_policy(reader_arn: str, external_id: str | None = None) -> dict[str, Any]:
-    """Return who may assume the role, and under which external id."""
-    statement: dict[str, Any] = {
-        "Effect": "Allow",
-        "Principal": {"AWS": reader_arn},
-        "Action": "sts:AssumeRole",
-    }
-    if external_id:
-        statement["Condition"] = {"StringEquals": {"sts:ExternalId": external_id}}
-    return {"Version": _VERSION, "Statement": [statement]}
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -165,13 +116,12 @@ def write_policies(given: argparse.Namespace, out: TextIO) -> None:
         partition, account = _owner(given.stream_arn[0])
         role_arn = f"arn:{partition}:iam::{account}:role/{given.role_name}"
         trust = trust_policy(given.reader_arn, given.external_id)
-        assume = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role_arn}
         _write(out, f"1. Account {account}: trust policy of role {given.role_name}", trust)
         _write(out, f"2. Account {account}: permissions of role {given.role_name}", permissions)
         _write(
             out,
             f"3. Account {_account_of(given.reader_arn)}: permissions for {given.reader_arn}",
-            {"Version": _VERSION, "Statement": [assume]},
+            assume_policy(role_arn),
         )
         options = {"roleArn": role_arn}
         if given.external_id:

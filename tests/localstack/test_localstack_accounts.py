@@ -3,6 +3,7 @@
 from kinesis_source import find_code
 from tests.localstack.localstack_stream import OWNER, Sink, start, wait_for, wait_for_rows
 
+
 def test_the_role_shows_the_other_account_s_stream(spark, make_stream, options, role, tmp_path):
     stream, sink = make_stream(account=OWNER), Sink()
     stream.put(50)

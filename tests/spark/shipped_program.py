@@ -1,7 +1,7 @@
 """Reads a stream with a package that did not come by an installation into the workers' Python.
 
-A program, started by test_shipped_package.py: ``shipped_program.py <options as JSON> [<zip>]``. With
-a zip it runs in a Spark of its own and ships that; without, it runs under spark-submit, which did.
+A program, started by test_shipped_package.py: ``shipped_program.py <options as JSON> [<zip>]``.
+With a zip it runs in a Spark of its own and ships that; without, under spark-submit, which did.
 Prints how many rows a stream and a batch gave, or what the query died of.
 """
 

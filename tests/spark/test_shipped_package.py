@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 

@@ -213,7 +213,7 @@ def test_the_demo_without_java_says_so(capsys, monkeypatch, tmp_path: Path) -> N
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cli.main(["demo"]) == 1
-    assert "there is none on the path" in capsys.readouterr().err
+    assert "none on the path" in capsys.readouterr().err
 
 
 def test_the_demo_with_an_old_java_says_which(capsys, monkeypatch, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_the_demo_with_an_old_java_says_which(capsys, monkeypatch, tmp_path: Pat
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
 
     assert cli.main(["demo"]) == 1
-    assert "needs Java 17 or newer" in (told := capsys.readouterr().err)
+    assert "needs Java 17 or later" in (told := capsys.readouterr().err)
     assert "1.8.0_412" in told
 
 

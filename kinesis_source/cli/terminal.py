@@ -1,0 +1,40 @@
+"""The terminal, through rich: colours, tables and live parts where they can be shown, else text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["console", "table", "table_text"]
+
+_WIDE: Final = 10_000
+"""Where output is no terminal a line stays a line: programs read it."""
+
+
+def console(out: TextIO) -> Console:
+    """Return a console; what is no terminal gets plain text, in lines of any length."""
+    is_terminal = out.isatty()
+    return Console(
+        file=out, width=None if is_terminal else _WIDE, highlight=False, soft_wrap=not is_terminal
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Return rows under a header, without lines."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in header:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*("" if cell is None else str(cell) for cell in row))
+    return made
+
+
+def table_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return the same as text."""
+    out = io.StringIO()
+    Console(file=out, width=_WIDE, highlight=False).print(table(header, rows))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
