@@ -155,7 +155,7 @@ class _Demo:
 
     def run(self, watch_s: int) -> int:
         """Preview, watch, reshard, count."""
-        query = self._source.start_stream_preview(_TABLE, spark=self._spark)
+        query = self._source.start_stream_preview(_TABLE, spark=self._spark, max_rows=None)
         self.feeder.start()
         self._screen.say(
             f"Preview {_TABLE!r} runs: KinesisConfig + StreamSource.start_stream_preview()."

@@ -19,6 +19,9 @@ from kinesis_source.errors import OptionError
 from kinesis_source.options.parse import parse_options
 from kinesis_source.preview.checkpoint import CheckpointDirectory, check_parent
 from kinesis_source.preview.config import KinesisConfig
+from kinesis_source.preview.panel import Panel
+from kinesis_source.preview.query import make_preview
+from kinesis_source.preview.state import PreviewState, describe_error
 from kinesis_source.spark.access_check import CHECK_OPTION, raise_verdict
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ _ANY_REGION: Final = {"AWS_REGION": "us-east-1"}
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
-def start_preview(
+def start_preview(  # noqa: PLR0913 - those of the method that users call
     config: KinesisConfig,
     table_name: str,
     *,
@@ -40,17 +43,49 @@ def start_preview(
     option_overrides: Mapping[str, str | None] | None,
     checkpoint_dir: str | Path | None,
     spark: SparkSession | None,
+    max_rows: int | None = None,
+    live: bool | None = None,
 ) -> StreamingQuery:
     """Start a query that appends a stream's records to an in-memory table.
 
     See :meth:`kinesis_source.preview.source.StreamSource.start_stream_preview`.
     """
     check_table_name(table_name)
+    _check_max_rows(max_rows)
     parent = check_parent(checkpoint_dir)
     options = config.reader_options(option_overrides)
-    parse_options(options, environ=_ANY_REGION)
+    settings = parse_options(options, environ=_ANY_REGION)
     session = spark or _session()
     _check_unused(session, table_name)
+    state = PreviewState(
+        table_name,
+        ", ".join(stream.key for stream in settings.read.streams),
+        _position(options),
+        max_rows,
+    )
+    # Before anything that takes its time: somebody looks at the screen.
+    panel = Panel(state, live)
+    try:
+        query = _checked_start(
+            session, config, options, table_name, parent, apply_translator=apply_translator
+        )
+    except BaseException as error:
+        state.phase = "failed"
+        state.error, state.error_code = describe_error(str(error))
+        panel.redraw()
+        raise
+    return make_preview(query, session, state, panel)
+
+
+def _checked_start(
+    session: SparkSession,
+    config: KinesisConfig,
+    options: Mapping[str, str],
+    table_name: str,
+    parent: Path | None,
+    *,
+    apply_translator: bool,
+) -> StreamingQuery:
     is_remote = type(session).__module__.startswith("pyspark.sql.connect")
     register(session)
     _check_access(session, options)
@@ -92,6 +127,27 @@ def check_table_name(table_name: str) -> None:
             "Write up to 128 letters (a-z, A-Z), digits and underscores, not starting with a digit,"
             " for example 'clicks_preview'.",
         )
+
+
+def _check_max_rows(max_rows: int | None) -> None:
+    if max_rows is None:
+        return
+    if not isinstance(max_rows, int) or isinstance(max_rows, bool):
+        raise TypeError(f"max_rows must be an int or None, got {type(max_rows).__name__}.")
+    if max_rows < 1:
+        raise OptionError(
+            "OPTION_RANGE",
+            f"max_rows is {max_rows}; the table needs room for a row.",
+            "Give at least 1, or None for no limit.",
+        )
+
+
+def _position(options: Mapping[str, str]) -> str:
+    """Return where the preview starts, for the eye."""
+    folded = {name.lower(): text for name, text in options.items()}
+    names = ("initialposition", "startingposition", "kinesis.startingposition")
+    text = next((folded[name] for name in names if name in folded), "latest")
+    return text if len(text) <= 60 else "the places given"
 
 
 def _session() -> SparkSession:

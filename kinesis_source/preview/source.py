@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kinesis_source.preview.config import KinesisConfig
 from kinesis_source.preview.launch import start_preview
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-    from pyspark.sql.streaming.query import StreamingQuery
 
-__all__ = ["BatchSource", "StreamDataSource", "StreamSource"]
+    from kinesis_source.preview.query import PreviewQuery
+
+__all__ = ["DEFAULT_MAX_ROWS", "BatchSource", "StreamDataSource", "StreamSource"]
+
+DEFAULT_MAX_ROWS: Final = 100_000
+"""Of a preview: at a kilobyte each they take some 200 MB of the driver."""
 
 
 class _Source:
@@ -172,12 +176,18 @@ class StreamSource(_Source):
         option_overrides: Mapping[str, str | None] | None = None,
         checkpoint_dir: str | Path | None = None,
         spark: SparkSession | None = None,
-    ) -> StreamingQuery:
+        max_rows: int | None = DEFAULT_MAX_ROWS,
+        live: bool | None = None,
+    ) -> PreviewQuery:
         """Read the stream into an in-memory table that grows until the query is stopped.
 
         Look at it with ``spark.sql("select * from <table_name>")``, also after ``query.stop()``.
         All rows stay in the driver's memory: for looking, not for keeping. Every preview starts
         anew at its start position.
+
+        In a notebook a picture of it stands below the cell, from the call on: what it is doing,
+        rate and lag, rows by shard, the newest rows with their data readable, and the error if it
+        fails. It is redrawn once a second until the query ends.
 
         No watermark is applied (as in Tecton from version 0.5 on, where it belongs to the feature
         view). So with ``deduplication_columns`` Spark keeps every key it has seen until the query
@@ -199,11 +209,18 @@ class StreamSource(_Source):
             cluster and with Spark Connect, a temporary directory of Spark's own.
         spark : SparkSession, optional
             Default: the active session, else a new one.
+        max_rows : int or None
+            The query is stopped when the table has so many: the oldest rows stay, later ones are
+            not read. It may have a batch more. None: no limit but the driver's memory.
+        live : bool, optional
+            Whether to draw it. Default: in notebooks other than Databricks', where ``display`` and
+            ``query.show()`` do.
 
         Returns
         -------
-        pyspark.sql.streaming.StreamingQuery
-            Running; its ``name`` is ``table_name``.
+        PreviewQuery
+            Spark's ``StreamingQuery``, running; its ``name`` is ``table_name``. It can also
+            ``show()``, ``wait_for_rows(n, timeout)``, ``to_pandas()`` and ``schema_hint()``.
 
         Raises
         ------
@@ -216,14 +233,18 @@ class StreamSource(_Source):
         Exception
             Whatever ``post_processor`` raises, unchanged.
         """
-        return start_preview(
+        query: Any = start_preview(
             self.stream_config,
             table_name,
             apply_translator=apply_translator,
             option_overrides=option_overrides,
             checkpoint_dir=checkpoint_dir,
             spark=spark,
+            max_rows=max_rows,
+            live=live,
         )
+        preview: PreviewQuery = query
+        return preview
 
     def __repr__(self) -> str:
         return (

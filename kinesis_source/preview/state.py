@@ -1,0 +1,198 @@
+"""What a preview is doing, as values: asked of Spark here, drawn elsewhere.
+
+Runs in the caller's process, on its thread or the watcher's. Costs: a status and a progress report
+are Spark's own and free; counting rows, rows by shard and the newest rows are small jobs on the
+table in memory, and are asked for by whoever shows them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from kinesis_source.errors import find_code
+from kinesis_source.observe.sample import Sample, sample_of
+from kinesis_source.records.readable import read_data
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+__all__ = ["Point", "PreviewState", "Table", "describe_error", "read_table", "words"]
+
+_HISTORY: Final = 120
+NEWEST_ROWS: Final = 10
+_CELL_CHARACTERS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One moment: rows that had come, and how far behind the stream the query was."""
+
+    at_s: float
+    rows: int
+    behind_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The newest rows, readable.
+
+    Parameters
+    ----------
+    rows : int
+        In the whole table.
+    columns : tuple of str
+    newest : tuple of tuple of str
+        Newest last.
+    shards : mapping of str to int, or None
+        Rows by shard; None if the table has no column ``shardId``.
+    """
+
+    rows: int
+    columns: tuple[str, ...]
+    newest: tuple[tuple[str, ...], ...]
+    shards: Mapping[str, int] | None
+
+
+@dataclass
+class PreviewState:
+    """What is known of a preview's query by now.
+
+    Parameters
+    ----------
+    table_name, stream, position : str
+        As the user named them.
+    max_rows : int or None
+    """
+
+    table_name: str
+    stream: str
+    position: str
+    max_rows: int | None = None
+    phase: str = "checking access"
+    rows: int = 0
+    error: str = ""
+    error_code: str = ""
+    last: Sample | None = None
+    history: deque[Point] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+    _batches: dict[int, int] = field(default_factory=dict)
+
+    def observe(self, query: StreamingQuery) -> None:
+        """Take in what Spark says of the query now."""
+        for progress in query.recentProgress:
+            document = _plain(progress)
+            sample = sample_of(document)
+            if sample is None:
+                continue
+            rows = (document.get("sink") or {}).get("numOutputRows", -1)
+            self._batches[sample.batch_id] = rows if rows >= 0 else sample.rows
+            self.last = sample
+        self.rows = sum(self._batches.values())
+        behind_ms = self.last.worst("maxMsBehindLatest") if self.last else None
+        self.history.append(Point(time.monotonic(), self.rows, behind_ms))
+        if not query.isActive:
+            self._end(query)
+        elif self.rows:
+            self.phase = "running"
+        else:
+            self.phase = "waiting" if self.last is not None else "starting"
+
+    def _end(self, query: StreamingQuery) -> None:
+        error = query.exception()
+        if error is not None:
+            self.error, self.error_code = describe_error(str(error))
+            self.phase = "failed"
+        elif self.phase != "full":
+            self.phase = "stopped"
+
+    def rate_per_s(self, span_s: float = 10.0) -> float:
+        """Return rows a second over the last seconds."""
+        if len(self.history) < 2:
+            return 0.0
+        last = self.history[-1]
+        first = next(point for point in self.history if point.at_s >= last.at_s - span_s)
+        passed_s = last.at_s - first.at_s
+        return (last.rows - first.rows) / passed_s if passed_s > 0 else 0.0
+
+
+def words(state: PreviewState) -> str:
+    """Return in a sentence what the preview is doing."""
+    where = f"stream {state.stream}, from {state.position}"
+    shards = _shards(state.last)
+    said = {
+        "checking access": f"Checking access to {where} ...",
+        "starting": f"Starting: Spark plans the first batch of {where} ...",
+        "waiting": f"Waiting for the first record: {shards}{where}.",
+        "running": f"Running: {shards}{where}.",
+        "stopped": f"Stopped, with {state.rows:,} rows from {where}.",
+        "failed": f"Failed: {where}.",
+        "full": (
+            f"Stopped at max_rows = {state.max_rows or 0:,}: the oldest rows stay, later ones were"
+            " not read. Give a larger max_rows, or None for no limit."
+        ),
+    }
+    return said[state.phase]
+
+
+def _shards(sample: Sample | None) -> str:
+    if sample is None or not sample.total("numOpenShards"):
+        return ""
+    open_shards, behind = sample.total("numOpenShards"), sample.total("numShardsBehind")
+    throttled = sample.total("numThrottledShards")
+    lag = "none behind" if not behind else f"{behind} behind"
+    more = f", {throttled} throttled" if throttled else ""
+    return f"{open_shards} shard{'s' if open_shards > 1 else ''}, {lag}{more}; "
+
+
+def describe_error(text: str) -> tuple[str, str]:
+    """Return the sentence of a failed query that says what is wrong, and its code."""
+    code = find_code(text) or ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if code and f"[{code}]" in line]
+    line = told[-1] if told else (lines[0] if lines else "the query ended")
+    return line[line.find(f"[{code}]") if told else 0 :][:1_000], code
+
+
+def read_table(spark: SparkSession, state: PreviewState, *, newest: int = NEWEST_ROWS) -> Table:
+    """Ask the table in memory for its size, its newest rows, and its rows by shard."""
+    frame = spark.table(state.table_name)
+    shards = None
+    if "shardId" in frame.columns:
+        counted = frame.groupBy("shardId").count().collect()
+        shards = dict(sorted((str(row["shardId"]), int(row["count"])) for row in counted))
+        rows = sum(shards.values())
+    else:
+        rows = frame.count()
+    shown = tuple(
+        tuple(readable(name, row[name]) for name in frame.columns) for row in frame.tail(newest)
+    )
+    return Table(rows, tuple(frame.columns), shown, shards)
+
+
+def readable(name: str, value: Any) -> str:
+    """Return a cell as a person reads it; data that is not text says what it is."""
+    if value is None:
+        return ""
+    if isinstance(value, bytes | bytearray):
+        found = read_data(bytes(value))
+        plain = found.kind in ("text", "json", "empty")
+        text = found.text if plain else f"{found.kind}: {found.text}"
+    elif name == "sequenceNumber":
+        text = f"...{value[-10:]}" if len(str(value)) > 14 else str(value)
+    else:
+        text = str(value)
+    return text if len(text) <= _CELL_CHARACTERS else f"{text[:_CELL_CHARACTERS]}..."
+
+
+def _plain(progress: Any) -> dict[str, Any]:
+    """Return a report as plain values, whatever class a version gives it."""
+    if isinstance(progress, dict) and not hasattr(progress, "json"):
+        return progress
+    text = progress.json
+    document: dict[str, Any] = json.loads(text() if callable(text) else text)
+    return document
