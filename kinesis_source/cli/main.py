@@ -19,7 +19,7 @@ from types import FrameType
 from typing import NoReturn
 
 from kinesis_source import __version__
-from kinesis_source.cli import doctor, migrate, offsets, policy
+from kinesis_source.cli import doctor, migrate, offsets, policy, tail
 from kinesis_source.errors import KinesisSourceError
 
 __all__ = ["build_parser", "main"]
@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
     _add_emulator(commands)
-    for command in (doctor, policy, offsets, migrate):
+    for command in (doctor, tail, policy, offsets, migrate):
         command.add_command(commands)
     return parser
 

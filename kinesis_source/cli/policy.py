@@ -1,7 +1,7 @@
 """``kinesis-source policy``: the IAM policies that reading a stream needs, ready to paste.
 
-Pure text; no call to AWS. With a reader of another account: the role's trust policy, the role's
-permissions, and the reader's own permission to assume it.
+Pure text; no call to AWS without ``--check``. With a reader of another account: the role's trust
+policy, the role's permissions, and the reader's own permission to assume it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,17 @@ import re
 import sys
 from typing import Any, TextIO
 
+from kinesis_source.cli.policy_check import check_policies
+from kinesis_source.cli.reading import named_option
 from kinesis_source.options.identity import read_external_id
 from kinesis_source.options.values import BadValueError
-from kinesis_source.policies.documents import assume_policy, permissions_policy, trust_policy
+from kinesis_source.policies.documents import (
+    assume_policy,
+    permissions_policy,
+    stream_policy,
+    trust_policy,
+)
+from kinesis_source.policies.templates import cloudformation, terraform
 
 __all__ = ["add_command", "write_policies"]
 
@@ -28,7 +36,10 @@ _ROLE_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    text = "Print the IAM policies for reading streams, from the same or from another account."
+    text = (
+        "Print the IAM policies for reading and writing streams, from the same or from another"
+        " account; or, with --check, compare them with what an identity may do."
+    )
     parser = commands.add_parser("policy", help="print the IAM policies needed", description=text)
     parser.add_argument(
         "--stream-arn",
@@ -37,6 +48,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=_stream_arn,
         metavar="ARN",
         help="stream to be read; may be repeated for streams of one account",
+    )
+    parser.add_argument(
+        "--access",
+        action="append",
+        choices=("read", "write", "fan-out"),
+        help="what for (default: read); may be repeated",
     )
     parser.add_argument(
         "--reader-arn",
@@ -60,16 +77,49 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--kms-key-arn", type=_key_arn, metavar="ARN", help="key that encrypts the streams"
     )
+    parser.add_argument(
+        "--on-stream",
+        action="store_true",
+        help="policies of the streams themselves instead of a role, for --reader-arn",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("json", "cloudformation", "terraform"),
+        default="json",
+        help="(default: json)",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="ask IAM, or Kinesis itself, what the identity of the options may do",
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        type=named_option,
+        metavar="NAME=VALUE",
+        help="an option of the source for --check, such as roleArn=...; may be repeated",
+    )
     parser.set_defaults(run=lambda given: _run(parser, given))
 
 
 def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    given.access = given.access or ["read"]
     if given.external_id and not given.reader_arn:
         parser.error("--external-id belongs to a role's trust policy: give --reader-arn as well")
+    if given.on_stream and not given.reader_arn:
+        parser.error("--on-stream allows somebody: give --reader-arn as well")
+    if given.on_stream and (given.external_id or given.format != "json"):
+        parser.error("--on-stream has no --external-id, and is printed as JSON only")
+    if given.option and not given.check:
+        parser.error("--option is for --check")
     if len({_owner(arn) for arn in given.stream_arn}) > 1:
         parser.error("the streams belong to several accounts: each account needs a role of its own")
     if problem := _partition_problem(given) or _key_problem(given):
         parser.error(problem)
+    if given.check:
+        return check_policies(given.stream_arn, given.access, dict(given.option), sys.stdout)
     write_policies(given, sys.stdout)
     return 0
 
@@ -109,30 +159,64 @@ def _key_problem(given: argparse.Namespace) -> str | None:
 
 def write_policies(given: argparse.Namespace, out: TextIO) -> None:
     """Write the policies that the arguments ask for, each after a line that says where it goes."""
-    permissions = permissions_policy(given.stream_arn, given.kms_key_arn)
-    if given.reader_arn is None:
-        _write(out, "Permissions for the identity that Spark runs as", permissions)
+    permissions = permissions_policy(given.stream_arn, given.kms_key_arn, given.access)
+    partition, account = _owner(given.stream_arn[0])
+    if given.on_stream:
+        for arn in given.stream_arn:
+            document = stream_policy(arn, given.reader_arn, given.access)
+            _write(out, f"Account {account}: resource policy of {arn}", document)
+        own = permissions_policy(given.stream_arn, given.kms_key_arn, given.access)
+        heading = f"Account {_account_of(given.reader_arn)}: permissions for {given.reader_arn}"
+        _write(out, heading, own)
+        print(f"# Option for the reader: streamARN={','.join(given.stream_arn)}", file=out)
+    elif given.reader_arn is None:
+        _hand_over(out, given, "Permissions for the identity that Spark runs as", permissions)
     else:
-        partition, account = _owner(given.stream_arn[0])
         role_arn = f"arn:{partition}:iam::{account}:role/{given.role_name}"
-        trust = trust_policy(given.reader_arn, given.external_id)
-        _write(out, f"1. Account {account}: trust policy of role {given.role_name}", trust)
-        _write(out, f"2. Account {account}: permissions of role {given.role_name}", permissions)
-        _write(
-            out,
-            f"3. Account {_account_of(given.reader_arn)}: permissions for {given.reader_arn}",
-            assume_policy(role_arn),
-        )
-        options = {"roleArn": role_arn}
-        if given.external_id:
-            options["roleExternalId"] = given.external_id
-        print(f"# Options for the reader: {json.dumps(options)}", file=out)
+        _write_role(out, given, role_arn, permissions)
     if given.kms_key_arn is None:
         print(
             "# If the stream is encrypted with a customer managed key, give --kms-key-arn: then\n"
             "# reading needs kms:Decrypt as well, and the key's own policy must allow it.",
             file=out,
         )
+
+
+def _write_role(
+    out: TextIO, given: argparse.Namespace, role_arn: str, permissions: dict[str, Any]
+) -> None:
+    account = _account_of(role_arn)
+    trust = trust_policy(given.reader_arn, given.external_id)
+    if given.format == "json":
+        _write(out, f"1. Account {account}: trust policy of role {given.role_name}", trust)
+        _write(out, f"2. Account {account}: permissions of role {given.role_name}", permissions)
+        heading = f"3. Account {_account_of(given.reader_arn)}: permissions for {given.reader_arn}"
+        _write(out, heading, assume_policy(role_arn))
+    else:
+        heading = f"1. Account {account}: role {given.role_name}"
+        _hand_over(out, given, heading, permissions, trust)
+        heading = f"2. Account {_account_of(given.reader_arn)}: permissions for {given.reader_arn}"
+        _hand_over(out, given, heading, assume_policy(role_arn), name="assume-kinesis-reader")
+    options = {"roleArn": role_arn}
+    if given.external_id:
+        options["roleExternalId"] = given.external_id
+    print(f"# Options for the reader: {json.dumps(options)}", file=out)
+
+
+def _hand_over(
+    out: TextIO,
+    given: argparse.Namespace,
+    heading: str,
+    permissions: dict[str, Any],
+    trust: dict[str, Any] | None = None,
+    name: str | None = None,
+) -> None:
+    name = name or given.role_name
+    if given.format == "json":
+        _write(out, heading, permissions)
+        return
+    make = cloudformation if given.format == "cloudformation" else terraform
+    print(f"# {heading}\n{make(name, permissions, trust)}\n", file=out)
 
 
 def _write(out: TextIO, heading: str, document: dict[str, Any]) -> None:

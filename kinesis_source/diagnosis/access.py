@@ -36,7 +36,7 @@ from kinesis_source.policies.documents import (
     trust_policy,
 )
 
-__all__ = ["check_identity", "check_stream"]
+__all__ = ["check_identity", "check_stream", "find_caller", "principal_of"]
 
 _BUDGET_MS: Final = 10_000
 _TRIED_SHARDS: Final = 3
@@ -75,6 +75,19 @@ def check_identity(steps: Steps, client: ClientSettings) -> None:
         before = identity
 
 
+def find_caller(client: ClientSettings) -> str:
+    """Return who calls Kinesis: an ARN, or what is known without STS.
+
+    Raises
+    ------
+    CredentialError
+        There are no credentials, or a role cannot be assumed.
+    """
+    identity = _identity(client, client.identity)
+    _keys(identity)
+    return identity.who()
+
+
 def _identity(client: ClientSettings, settings: IdentitySettings) -> Identity:
     policy = RetryPolicy(min(client.retry_budget_ms, _BUDGET_MS))
     return Identity(settings, client.region, policy, is_aws=is_aws_url(client.endpoint_url))
@@ -96,7 +109,7 @@ def _not_assumed(
     step: str, error: CredentialError, before: Identity, role_arn: str, external_id: str | None
 ) -> Finding:
     paste = ""
-    caller = _principal(before.who())
+    caller = principal_of(before.who())
     if caller is not None and error.code == "CREDENTIAL_ASSUME_ROLE":
         trust = json.dumps(trust_policy(caller, external_id), indent=2)
         own = json.dumps(assume_policy(role_arn), indent=2)
@@ -109,10 +122,10 @@ def _not_assumed(
 
 def _sessionless(who: str) -> str:
     """Return who somebody is, without the name of a session, which each process has its own."""
-    return _principal(who) or who
+    return principal_of(who) or who
 
 
-def _principal(arn: str) -> str | None:
+def principal_of(arn: str) -> str | None:
     """Return what a trust policy names: of a session its role."""
     if not arn.startswith("arn:"):
         return None
