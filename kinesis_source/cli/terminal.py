@@ -17,9 +17,22 @@ _WIDE: Final = 10_000
 
 def console(out: TextIO) -> Console:
     """Return a console; what is no terminal gets plain text, in lines of any length."""
-    is_terminal = out.isatty()
+    if out.isatty():
+        return Console(file=out, highlight=False)
+    return _plain(out)
+
+
+def _plain(out: TextIO) -> Console:
+    # Said outright: a notebook's environment asks for colours where there is no terminal.
     return Console(
-        file=out, width=None if is_terminal else _WIDE, highlight=False, soft_wrap=not is_terminal
+        file=out,
+        width=_WIDE,
+        highlight=False,
+        soft_wrap=True,
+        force_terminal=False,
+        force_jupyter=False,
+        color_system=None,
+        no_color=True,
     )
 
 
@@ -36,5 +49,5 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
 def table_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return the same as text."""
     out = io.StringIO()
-    Console(file=out, width=_WIDE, highlight=False).print(table(header, rows))
+    _plain(out).print(table(header, rows))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

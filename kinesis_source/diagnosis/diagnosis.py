@@ -23,6 +23,8 @@ __all__ = ["Diagnosis", "sample_lines"]
 # A word beside every colour.
 _COLOURS: Final = {OK: "#1a7f37", WARNING: "#9a6700", FAILED: "#cf222e", SKIPPED: "#57606a"}
 
+_CELL: Final = "padding:2px 10px 2px 0;vertical-align:top;text-align:left;white-space:normal"
+
 
 @dataclass(frozen=True)
 class _Line:
@@ -32,7 +34,7 @@ class _Line:
     finding: Finding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """Whether a stream can be read, from each place that was asked.
 
@@ -144,8 +146,13 @@ class Diagnosis:
                 out += ["", *sample_lines(sample)]
         return "\n".join([*out, "", self.verdict()])
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         rows = "".join(_html_row(place, finding) for place, finding in self.lines())
+        head = "".join(
+            f'<th style="{_CELL}">{name}</th>' for name in ("state", "step", "where", "found")
+        )
         samples = "".join(
             f"<pre>{html.escape(chr(10).join(sample_lines(sample)))}</pre>"
             for report in self.reports
@@ -155,7 +162,7 @@ class Diagnosis:
             '<div class="kinesis-doctor" style="font-family:sans-serif;font-size:13px">'
             f"<p><b>{html.escape(self.verdict())}</b></p>"
             '<table style="border-collapse:collapse;text-align:left">'
-            "<thead><tr><th>state</th><th>step</th><th>where</th><th>found</th></tr></thead>"
+            f"<thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table>{samples}</div>"
         )
 
@@ -179,8 +186,7 @@ def _html_row(place: str, finding: Finding) -> str:
         html.escape(place),
         f"{html.escape(finding.text)}{more}",
     )
-    style = "padding:2px 10px 2px 0;vertical-align:top;text-align:left"
-    return "<tr>" + "".join(f'<td style="{style}">{cell}</td>' for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>"
 
 
 def sample_lines(sample: StreamSample) -> list[str]:

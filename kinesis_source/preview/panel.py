@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any
 
-from kinesis_source.preview.drawing import to_html
+from kinesis_source.preview.drawing import to_html, to_text
 from kinesis_source.preview.state import PreviewState, Table, words
 
 __all__ = ["Panel", "put_out"]
@@ -42,7 +42,7 @@ class Panel:
 
     def _open(self, shell: Any) -> None:
         self._cell = shell.execution_count
-        self._handle = put_out(to_html(self._state, self.table), is_live=True)
+        self._handle = put_out(self._state, self.table, is_live=True)
 
     @property
     def is_shown(self) -> bool:
@@ -68,13 +68,18 @@ class Panel:
         if self._handle is None:
             return
         with self._lock, contextlib.suppress(Exception):  # a front end that is gone
-            self._handle.update(_ipython().HTML(to_html(self._state, self.table)))
+            self._handle.update(_forms(self._state, self.table), raw=True)
 
 
-def put_out(text: str, *, is_live: bool = False) -> Any:
-    """Put HTML out below the cell that runs; return what redraws it, if it is live."""
-    made = _ipython()
-    return made.display(made.HTML(text), display_id=True if is_live else None)
+def put_out(state: PreviewState, table: Table | None, *, is_live: bool = False) -> Any:
+    """Put a picture out below the cell that runs; return what redraws it, if it is live."""
+    forms = _forms(state, table)
+    return _ipython().display(forms, raw=True, display_id=True if is_live else None)
+
+
+def _forms(state: PreviewState, table: Table | None) -> dict[str, str]:
+    """Return the picture for front ends that show HTML, and for those that do not."""
+    return {"text/html": to_html(state, table), "text/plain": to_text(state, table)}
 
 
 def _ipython() -> Any:

@@ -18,7 +18,7 @@ from kinesis_source.errors import OptionError, StreamError
 from kinesis_source.preview.drawing import to_html, to_text
 from kinesis_source.preview.hint import SchemaHint, infer_schema
 from kinesis_source.preview.panel import Panel, put_out
-from kinesis_source.preview.state import PreviewState, read_table, words
+from kinesis_source.preview.state import PreviewState, Table, read_table, words
 from kinesis_source.records.readable import read_data
 
 if TYPE_CHECKING:
@@ -171,12 +171,15 @@ class PreviewQuery(_Query):
         self._preview_watcher.join(5)
 
     def _repr_html_(self) -> str:
-        state = self._preview_state
-        table = None
-        with contextlib.suppress(Exception):
-            state.observe(self)
-            table = read_table(self._preview_spark, state)
-        return to_html(state, table)
+        return to_html(self._preview_state, self._look())
+
+    def _look(self) -> Table | None:
+        """Ask Spark; None if it does not answer any more."""
+        try:
+            self._preview_state.observe(self)
+            return read_table(self._preview_spark, self._preview_state)
+        except Exception:  # noqa: BLE001 - what was known is shown
+            return None
 
     def _ipython_display_(self) -> None:
         panel = self._preview_panel
@@ -185,7 +188,7 @@ class PreviewQuery(_Query):
         if self._preview_watcher.is_alive() and panel.is_shown:
             panel.move_here()
             return
-        put_out(self._repr_html_())
+        put_out(self._preview_state, self._look())
 
 
 def make_preview(

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
-__all__ = ["Point", "PreviewState", "Table", "describe_error", "read_table", "words"]
+__all__ = [
+    "NEWEST_ROWS",
+    "Point",
+    "PreviewState",
+    "Table",
+    "describe_error",
+    "read_table",
+    "readable",
+    "words",
+]
 
 _HISTORY: Final = 120
 NEWEST_ROWS: Final = 10
@@ -168,9 +177,14 @@ def read_table(spark: SparkSession, state: PreviewState, *, newest: int = NEWEST
         rows = sum(shards.values())
     else:
         rows = frame.count()
-    shown = tuple(
-        tuple(readable(name, row[name]) for name in frame.columns) for row in frame.tail(newest)
-    )
+    last = frame.tail(newest)
+    # The table's last rows are those of its last batch, shard after shard.
+    by = [
+        name for name in ("approximateArrivalTimestamp", "sequenceNumber") if name in frame.columns
+    ]
+    if by and all(row[by[0]] is not None for row in last):
+        last.sort(key=lambda row: tuple(row[name] for name in by))
+    shown = tuple(tuple(readable(name, row[name]) for name in frame.columns) for row in last)
     return Table(rows, tuple(frame.columns), shown, shards)
 
 
