@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kinesis_source.observe.listener import KinesisQueryListener
     from kinesis_source.preview.config import KinesisConfig, KinesisDSConfig
     from kinesis_source.preview.source import BatchSource, StreamDataSource, StreamSource
+    from kinesis_source.preview.watch import watch
 
 _HOMES = {
     "BatchSource": "kinesis_source.preview.source",
@@ -29,6 +30,7 @@ _HOMES = {
     "find_code": "kinesis_source.errors",
     "is_data_loss": "kinesis_source.errors",
     "register": "kinesis_source.datasource",
+    "watch": "kinesis_source.preview.watch",
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "find_code",
     "is_data_loss",
     "register",
+    "watch",
 ]
 
 

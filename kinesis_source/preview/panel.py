@@ -15,7 +15,7 @@ from typing import Any
 from kinesis_source.preview.drawing import to_html, to_text
 from kinesis_source.preview.state import PreviewState, Table, words
 
-__all__ = ["Panel", "put_out"]
+__all__ = ["Panel", "notebook_display", "put_out"]
 
 
 class Panel:
@@ -75,6 +75,13 @@ def put_out(state: PreviewState, table: Table | None, *, is_live: bool = False) 
     """Put a picture out below the cell that runs; return what redraws it, if it is live."""
     forms = _forms(state, table)
     return _ipython().display(forms, raw=True, display_id=True if is_live else None)
+
+
+def notebook_display(text: str, plain: str) -> Any:
+    """Put HTML out below the cell that runs; return its handle, None where there is no notebook."""
+    if _notebook() is None:
+        return None
+    return _ipython().display({"text/html": text, "text/plain": plain}, raw=True, display_id=True)
 
 
 def _forms(state: PreviewState, table: Table | None) -> dict[str, str]:
