@@ -13,7 +13,7 @@ SECONDS := 60
 # pyspark 4.0 leaves sockets to the garbage collector.
 OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-.PHONY: help setup native java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs compat compat-all soak fuzz bench bench-quick bench-peers wheel check clean
+.PHONY: help setup native java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs docs-site docs-serve compat compat-all soak fuzz bench bench-quick bench-peers wheel check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -106,6 +106,12 @@ docs: $(INSTALLED) ## Write the generated parts of the documentation
 	@$(PY) scripts/generate_option_docs.py
 	@$(PY) scripts/generate_performance_docs.py
 
+docs-site: $(INSTALLED) ## Build the documentation as a site, into site/; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs --quiet build --clean
+
+docs-serve: $(INSTALLED) ## Show the documentation on loopback while it is written
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve --dev-addr 127.0.0.1:8000
+
 wheel: $(INSTALLED) ## Build the wheel, and the native decoder's where a Rust tool chain is
 	@$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@scripts/native.sh wheel $(VENV)
@@ -113,4 +119,4 @@ wheel: $(INSTALLED) ## Build the wheel, and the native decoder's where a Rust to
 check: lint types layers test ## What CI runs
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-spark40 .venv-py3.* .localstack artifacts spark-warehouse dist build native/target
+	rm -rf .venv .venv-spark40 .venv-py3.* .localstack artifacts site spark-warehouse dist build native/target

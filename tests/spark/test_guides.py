@@ -6,6 +6,7 @@ anywhere has a comment before it: ``<!-- not executed: why -->``.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -18,11 +19,21 @@ BLOCK = re.compile(r"(<!-- not executed: [^>]+ -->\n+)?^```python\n(.*?)^```$", 
 RELATIVE = re.compile(r'"((?:checkpoints/\w+|\w+\.log|\w+\.prom))"')
 FORMAT = '.format("tecton-kinesis")'
 USING = "OPTIONS (streamName 'clicks', region 'us-east-1'"
+NAMED = '{"streamName": "clicks", "region": "us-east-1"'
+
+
+def fill(stream) -> None:
+    records = [
+        {"Data": json.dumps({"id": n, "user": f"user {n % 7}"}).encode(), "PartitionKey": f"k{n}"}
+        for n in range(300)
+    ]
+    reply = stream.client.put_records(StreamName=stream.name, Records=records)
+    assert reply["FailedRecordCount"] == 0
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_a_guides_code_runs(page: Path, spark, aws, make_stream, tmp_path, monkeypatch, capsys):
-    make_stream("clicks", shards=2).put(300)
+    fill(make_stream("clicks", shards=2))
     emulator = source_options(aws)
     del emulator["streamName"], emulator["initialPosition"]
     names = {"spark": spark, "emulator": emulator, "__name__": "guide"}
@@ -33,6 +44,7 @@ def test_a_guides_code_runs(page: Path, spark, aws, make_stream, tmp_path, monke
         if skip:
             continue
         text = body.replace(FORMAT, f"{FORMAT}.options(**emulator)").replace(USING, USING + given)
+        text = text.replace("options={}", "options=emulator").replace(NAMED, f"{NAMED}, **emulator")
         # A path without beginning is in the folder of Spark's JVM.
         text = RELATIVE.sub(rf'"{tmp_path}/\1"', text)
         exec(compile(text, f"{page.name}, block {number}", "exec"), names)  # noqa: S102 - ours
