@@ -13,7 +13,7 @@ SECONDS := 60
 # pyspark 4.0 leaves sockets to the garbage collector.
 OLD_SPARK_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-.PHONY: help setup native java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs docs-site docs-serve compat compat-all soak fuzz bench bench-quick bench-peers wheel check clean
+.PHONY: help setup native java demo test unit property spark fault crash localstack notebooks lint fmt types layers docs docs-site docs-serve compat compat-all soak fuzz bench bench-quick bench-peers wheel smoke check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -115,6 +115,9 @@ docs-serve: $(INSTALLED) ## Show the documentation on loopback while it is writt
 wheel: $(INSTALLED) ## Build the wheel, and the native decoder's where a Rust tool chain is
 	@$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@scripts/native.sh wheel $(VENV)
+
+smoke: ## Build sdist and wheel, install each into a clean environment, and try it
+	@scripts/smoke_wheel.sh
 
 check: lint types layers test ## What CI runs
 
