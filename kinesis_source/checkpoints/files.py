@@ -17,9 +17,11 @@ from typing import Any, Final
 from kinesis_source.errors import OffsetError
 from kinesis_source.model.offsets import StreamOffset
 
-__all__ = ["Checkpoint", "LoggedOffset", "OffsetLog"]
+__all__ = ["Checkpoint", "LoggedOffset", "OffsetLog", "read_text"]
 
-_BATCH: Final = re.compile(r"[0-9]{1,18}")
+_BATCH: Final = re.compile(r"0|[1-9][0-9]{0,17}")
+_LATEST_MS: Final = 4_102_444_800_000
+"""The year 2100: what is later is no time in milliseconds."""
 _VERSION: Final = "v1"
 _NO_OFFSET: Final = "-"
 _HEADING_LINES: Final = 2
@@ -48,7 +50,8 @@ class OffsetLog:
         """When the batch was planned."""
         found = _json(self.lines[1]) if len(self.lines) > 1 else None
         at_ms = found.get("batchTimestampMs") if isinstance(found, dict) else None
-        return at_ms if isinstance(at_ms, int) and at_ms > 0 else None
+        is_time = isinstance(at_ms, int) and not isinstance(at_ms, bool)
+        return at_ms if is_time and 0 < at_ms < _LATEST_MS else None
 
     @property
     def documents(self) -> dict[int, Any]:
@@ -125,7 +128,9 @@ class Checkpoint:
                 "Spark keeps the last hundred or so (spark.sql.streaming.minBatchesToRetain).",
             )
         batch_id = known[-1] if batch_id is None else batch_id
-        lines = tuple((self.path / "offsets" / str(batch_id)).read_text("utf-8").splitlines())
+        file = self.path / "offsets" / str(batch_id)
+        # As Spark does: other separators of lines may stand within an offset.
+        lines = tuple(read_text(file).removesuffix("\n").split("\n"))
         if not lines or lines[0] != _VERSION:
             version = lines[0][:20] if lines else ""
             raise OffsetError(
@@ -181,6 +186,12 @@ class Checkpoint:
                 f"{str(path)!r} is there already.",
                 "Name a directory that does not exist: nothing is written over.",
             )
+        if self.path.resolve() in path.resolve().parents:
+            raise OffsetError(
+                "OFFSET_TARGET",
+                f"{str(path)!r} is within the checkpoint.",
+                "Name a directory beside it: nothing is written into the checkpoint.",
+            )
         draft = path.with_name(f".{path.name}.incomplete")
         if draft.exists():
             shutil.rmtree(draft)
@@ -218,8 +229,26 @@ def _span(batches: list[int]) -> str:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def read_text(file: Path) -> str:
+    """Return a file's text.
+
+    Raises
+    ------
+    OffsetError
+        ``[OFFSET_UNREADABLE]`` if it is no text.
+    """
+    try:
+        return file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise OffsetError(
+            "OFFSET_UNREADABLE",
+            f"{str(file)!r} is no text in UTF-8: it is damaged, or no part of a checkpoint.",
+            "Copy the checkpoint anew, or take an earlier batch with --batch.",
+        ) from None
 
 
 def _local(path: str) -> Path:

@@ -20,17 +20,25 @@ user, who knows, can say it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from kinesis_source.checkpoints.files import Checkpoint, OffsetLog
+from kinesis_source.checkpoints.files import Checkpoint, OffsetLog, read_text
 from kinesis_source.cursor.naming import name_time
 from kinesis_source.errors import OffsetError
 
 __all__ = ["PeerSource", "Place", "read_peer"]
 
+_STREAM: Final = re.compile(
+    r"[a-zA-Z0-9_.-]{1,128}|arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[a-zA-Z0-9_.-]{1,128}"
+)
+_SHARD: Final = re.compile(r"shardId-[0-9]{1,20}")
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,128}")
+_BATCH: Final = re.compile(r"0|[1-9][0-9]{0,17}")
+_EPOCH_MS: Final = re.compile(r"[1-9][0-9]{0,12}")
 AWSLABS: Final = "awslabs"
 QUBOLE: Final = "qubole"
 DATABRICKS: Final = "databricks"
@@ -105,6 +113,11 @@ class _Found:
     open_shards: list[str] = field(default_factory=list)
 
     def add(self, stream: str, shard_id: str, place: Place | None) -> None:
+        # They are printed, and pasted into programs.
+        if not _STREAM.fullmatch(stream):
+            raise _unreadable(f"{stream[:100]!r} is no name and no ARN of a stream")
+        if not _SHARD.fullmatch(shard_id):
+            raise _unreadable(f"{shard_id[:100]!r} is no id of a shard")
         if place is None:
             if self.unknown is None:
                 self.open_shards.append(shard_id)
@@ -196,7 +209,7 @@ def _read_starts(
     shards = {name: value for name, value in document.items() if name != "metadata"}
     metadata = document["metadata"]
     stream, own_batch = metadata.get("streamName"), str(metadata.get("batchId", ""))
-    if not isinstance(stream, str) or not stream or not own_batch.isdecimal():
+    if not isinstance(stream, str) or not stream or not _BATCH.fullmatch(own_batch):
         raise _unreadable("its metadata has no streamName or no batchId")
     if not all(isinstance(value, dict) for value in shards.values()):
         raise _unreadable("a shard's entry is no object")
@@ -257,8 +270,8 @@ def _read_ends(folder: Path) -> dict[str, dict[str, Any]]:
         if file.name.startswith(".") or not file.is_file():
             continue  # checksums
         try:
-            entry = json.loads(file.read_text("utf-8"))
-        except ValueError:
+            entry = json.loads(read_text(file))
+        except (ValueError, RecursionError):
             raise _unreadable(f"{str(file)!r} is no JSON") from None
         if not isinstance(entry, dict) or entry.get("shardId", file.name) != file.name:
             raise _unreadable(f"{str(file)!r} is not about shard {file.name}")
@@ -270,15 +283,15 @@ def _iterator_place(shard_id: str, entry: Mapping[str, Any], found: _Found) -> P
     kind = str(entry.get("iteratorType", "")).upper()
     position = str(entry.get("iteratorPosition", "") or "")
     if kind in ("AFTER_SEQUENCE_NUMBER", "AT_SEQUENCE_NUMBER"):
-        if not position.isdecimal():
-            raise _unreadable(f"{shard_id} has {kind} without a sequence number")
+        if not _NUMBER.fullmatch(position):
+            raise _unreadable(f"{shard_id[:100]!r} has {kind} without a sequence number")
         return _numbered_place(entry, position, is_read=kind == "AFTER_SEQUENCE_NUMBER")
     if kind in _WORDS:
         return _WORDS[kind]
-    if kind == "AT_TIMESTAMP" and position.isdecimal():
+    if kind == "AT_TIMESTAMP" and _EPOCH_MS.fullmatch(position):
         return Place({"at_timestamp": name_time(int(position))}, _UNTOUCHED)
     if kind != "LATEST":
-        raise _unreadable(f"{shard_id} has the iterator type {kind[:40]!r}")
+        raise _unreadable(f"{shard_id[:100]!r} has the iterator type {kind[:40]!r}")
     if found.begun_ms is None:
         return None
     moment = {"at_timestamp": name_time(found.begun_ms)}
@@ -289,7 +302,10 @@ def _numbered_place(entry: Mapping[str, Any], number: str, *, is_read: bool) -> 
     if not is_read:
         return Place({"from": number})
     # awslabs writes both members as text into offsets, and as they are into its own files.
-    read = int(str(entry.get("subSequenceNumber", -1)))
+    text = str(entry.get("subSequenceNumber", -1))
+    if not re.fullmatch(r"-1|[0-9]{1,18}", text):
+        raise _unreadable(f"a subSequenceNumber is {text[:40]!r}")
+    read = int(text)
     if read >= 0 and str(entry.get("isLast", True)).lower() == "false":
         return Place(
             {"from": number},
@@ -321,22 +337,32 @@ def _read_databricks(entries: list[Mapping[str, Any]], found: _Found) -> PeerSou
             "OFFSET_NOT_COMMITTED",
             f"Batch {found.batch_id} was planned and not finished; its offset says where it was"
             " to end.",
-            f"Begin behind the batch before it: --batch {found.batch_id - 1}. What batch"
-            f" {found.batch_id} has written before it was stopped is then written twice, unless the"
-            " sink knows it. Or let the old query finish it.",
+            _earlier(found.batch_id),
         )
     for entry in entries:
         shard_id, stream = entry.get("shardId"), entry.get("stream")
         if not isinstance(shard_id, str) or not isinstance(stream, str):
             raise _unreadable("an entry has no shardId or no stream")
         number = entry["lastSeqNum"]
-        if number is not None and not str(number).isdecimal():
-            raise _unreadable(f"{shard_id} has a lastSeqNum that is no number")
+        if number is not None and not _NUMBER.fullmatch(str(number)):
+            raise _unreadable(f"{shard_id[:100]!r} has a lastSeqNum that is no number")
+        if shard_id in found.places.get(stream, {}):
+            raise _unreadable(f"{shard_id[:100]!r} stands there twice")
         place = None if number is None else Place({"after": str(number)})
         if place is not None and entry.get("closed") is True:
             place = Place(place.value, "closed; what may be left of it is read")
         found.add(stream, shard_id, place)
     return PeerSource(DATABRICKS, found.places, tuple(notes))
+
+
+def _earlier(batch_id: int) -> str:
+    if batch_id == 0:
+        return "Let the old query finish it; or begin at a moment, with option initialPosition."
+    return (
+        f"Begin behind the batch before it: --batch {batch_id - 1}. What batch {batch_id} has"
+        " written before it was stopped is then written twice, unless the sink knows it. Or let the"
+        " old query finish it."
+    )
 
 
 def _unreadable(problem: str) -> OffsetError:

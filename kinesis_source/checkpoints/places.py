@@ -49,12 +49,18 @@ def read_place(text: str) -> tuple[str, Position]:
         if shard_id and place == "end":
             return shard_id, END
         if shard_id and kind == "at":
-            return shard_id, replace(read_timestamp(rest.strip()), whole_ms=_now_ms())
+            moment = read_timestamp(rest.strip())
+            if moment.epoch_ms > _now_ms():
+                raise OffsetError(
+                    "OFFSET_PLACE", f"{text!r} lies in the future.", "Give a time of the past."
+                )
+            return shard_id, replace(moment, whole_ms=_now_ms())
         if shard_id and kind == "after":
             number, _, arrival = rest.partition("@")
             return shard_id, AfterRecord(number.strip(), read_timestamp(arrival.strip()).epoch_ms)
     except BadValueError as error:
-        raise OffsetError("OFFSET_PLACE", f"{text!r} {error.problem}", error.hint) from None
+        hint = "Write a time such as 2026-01-02T03:04:05Z."
+        raise OffsetError("OFFSET_PLACE", f"{text!r} {error.problem}", hint) from None
     raise OffsetError("OFFSET_PLACE", f"{text!r} is no place of a shard.", _FORM)
 
 
@@ -74,7 +80,11 @@ def changed(
         number: replace(offset, start=None, is_initial=False, begins={})
         for number, offset in sources.items()
     }
+    named: set[str] = set()
     for shard_id, position in places:
+        if shard_id in named:
+            raise OffsetError("OFFSET_PLACE", f"{shard_id!r} is given two places.", "Give it one.")
+        named.add(shard_id)
         at = [
             (number, key)
             for number, offset in found.items()

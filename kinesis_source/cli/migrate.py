@@ -91,9 +91,10 @@ def _run(given: argparse.Namespace) -> int:
         json.dump(_document(log, sources, checked), sys.stdout, indent=2)
         print()
         return 0
+    options = {number: _stream_options(places) for number, places in checked.items()}
     print(_heading(given.checkpoint, log))
     for number, source in sources.items():
-        _print_source(number, source, checked[number])
+        _print_source(number, source, checked[number], options[number])
     return 0
 
 
@@ -172,6 +173,13 @@ def _noted(place: Place, note: str) -> Place:
 
 def _stream_options(streams: Places) -> dict[str, str]:
     """Return the options of this source that say what to read, and from where."""
+    kinds = {stream.startswith("arn:") for stream in streams}
+    if len(kinds) > 1:
+        raise OffsetError(
+            "OFFSET_UNREADABLE",
+            f"The checkpoint names some streams by ARN and some by name: {', '.join(streams)}.",
+            "Read them in two queries, or write the places by hand: option initialPosition.",
+        )
     name = "streamARN" if all(stream.startswith("arn:") for stream in streams) else "streamName"
     places: dict[str, Any] = {
         stream: {shard_id: place.value for shard_id, place in sorted(shards.items())}
@@ -211,7 +219,9 @@ def _heading(path: str, log: OffsetLog) -> str:
     return f"{path}\nLast batch looked at: {log.batch_id} ({state}){when}"
 
 
-def _print_source(number: int, source: PeerSource, places: Places) -> None:
+def _print_source(
+    number: int, source: PeerSource, places: Places, options: Mapping[str, str]
+) -> None:
     print(f"\nSource {number}, by {source.title}\n")
     rows = [(stream, shard, _words(place), place.note) for stream, shard, place in _rows(places)]
     print(table_text(("stream", "shard", "begin", "note"), rows))
@@ -219,7 +229,7 @@ def _print_source(number: int, source: PeerSource, places: Places) -> None:
         print(f"\n! {note}")
     print("\nTo go on there, with a new checkpointLocation:\n")
     print('    spark.readStream.format("tecton-kinesis")')
-    for name, value in _stream_options(places).items():
+    for name, value in options.items():
         print(f"        .option({json.dumps(name)}, {_literal(value)})")
     print(
         "\nOther options keep their names: this source knows those of the other connectors, and"
@@ -243,5 +253,4 @@ def _words(place: Place) -> str:
 
 
 def _literal(value: str) -> str:
-    quote = "'" if '"' in value else '"'
-    return f"{quote}{value}{quote}"
+    return repr(value) if '"' in value else json.dumps(value)

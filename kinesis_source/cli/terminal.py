@@ -8,8 +8,9 @@ from typing import Any, Final, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-__all__ = ["console", "table", "table_text"]
+__all__ = ["console", "printable", "table", "table_text"]
 
 _WIDE: Final = 10_000
 """Where output is no terminal a line stays a line: programs read it."""
@@ -36,13 +37,23 @@ def _plain(out: TextIO) -> Console:
     )
 
 
+def printable(text: str) -> str:
+    """Return text without what moves a terminal's cursor, or cannot be written."""
+    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in plain
+    )
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """Return rows under a header, without lines."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in header:
         made.add_column(name, overflow="fold")
     for row in rows:
-        made.add_row(*("" if cell is None else str(cell) for cell in row))
+        # Text: brackets in it are no markup.
+        made.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
     return made
 
 

@@ -98,6 +98,8 @@ def _stream(
         return whole
     if not isinstance(value, dict) or not value:
         raise _bad(f"has {shown(str(value))} for {shown(name)}, which is neither text nor object")
+    if set(value) == {"at_timestamp"} and isinstance(value["at_timestamp"], str):
+        return read_time(value["at_timestamp"].strip())
     return ShardStarts(
         tuple((shard, _place(shard, place, read_time)) for shard, place in sorted(value.items()))
     )

@@ -26,6 +26,7 @@ from kinesis_source.model.positions import (
     is_ahead,
 )
 from kinesis_source.model.ranges import ShardRange
+from kinesis_source.model.shards import Lineage
 from kinesis_source.options.settings import (
     LATEST,
     BoundedSettings,
@@ -125,6 +126,15 @@ def _expect_a_start(bounded: BoundedSettings) -> None:
             "Write 'trim_horizon', the default of spark.read, or a time; or use spark.readStream.",
         )
     start, end = bounded.start, bounded.end
+    if isinstance(start, StreamStarts):
+        for name, place in start.streams:
+            if place is LATEST:
+                raise OptionError(
+                    "OPTION_CONFLICT",
+                    f"Option 'startingPosition' is 'latest' for stream {name!r}, and spark.read "
+                    "ends there: nothing of it would be read.",
+                    "Write 'trim_horizon', a time or places of shards; or leave the stream out.",
+                )
     if (
         isinstance(start, AtTimestamp)
         and isinstance(end, AtTimestamp)
@@ -204,6 +214,8 @@ class _Cut:
         self._lineages = planner.lineages()
         self._selection = selection
         self._ends = {key: _named_ends(bounded, stream) for key, stream in streams.items()}
+        for key, ends in self._ends.items():
+            _expect_listed(key, ends, self._lineages.get(key))
         self._found: dict[tuple[str, str, str], AfterRecord | None] = {}
 
     def apply(self, wave: list[ShardRange]) -> list[ShardRange]:
@@ -257,6 +269,16 @@ class _Cut:
             except PositionRefusedError:
                 self._found[key] = None
         return self._found[key]
+
+
+def _expect_listed(key: str, ends: Mapping[str, str | None], lineage: Lineage | None) -> None:
+    for shard_id in sorted(ends.keys() - (lineage.shards.keys() if lineage else set())):
+        raise OptionError(
+            "OPTION_VALUE",
+            f"Option 'endingPosition' names shard {shard_id!r}, which stream {key!r} does not"
+            " have.",
+            "Name shards that are listed; others are read to the moment of load().",
+        )
 
 
 def _named_ends(bounded: BoundedSettings, stream: StreamSettings) -> dict[str, str | None]:

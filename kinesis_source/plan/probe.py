@@ -295,10 +295,14 @@ class ShardProbe:
             self._bound = with_emptiness(self._bound, asked_ms)
 
     def _advance(self, page: Page) -> bool:
-        """Move the bound to the last record of a page; say whether a later one was refused."""
-        last = len(page) - 1
-        while last >= 0 and self._is_refused(page.arrival_ms[last]):
-            last -= 1
+        """Move the bound to the last record of a page; say whether a later one was refused.
+
+        With a target that is the one before the first record that is refused, whatever comes behind
+        that: arrival times do not always rise, and there AWS begins for whoever asks for the moment
+        behind the target. So windows that follow each other have each record once.
+        """
+        refused = (at for at, ms in enumerate(page.arrival_ms) if self._is_refused(ms))
+        last = next(refused, len(page)) - 1
         if last >= 0:
             if self._first is None and not isinstance(self._bound, AfterRecord):
                 self._first = FromRecord(page.sequence_numbers[0], page.arrival_ms[0])

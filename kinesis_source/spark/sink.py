@@ -20,7 +20,6 @@ from pyspark.sql.datasource import (
     WriterCommitMessage,
 )
 
-from kinesis_source.errors import AccessDeniedError
 from kinesis_source.options.settings import SourceSettings
 from kinesis_source.spark.importable import expect_dependencies, reduce_portably
 from kinesis_source.write.rows import InputColumns
@@ -114,14 +113,7 @@ def _targets(settings: SourceSettings) -> Mapping[str, Target]:
     from kinesis_source.aws.routing import source_api
 
     api, stream = source_api(settings), settings.read.streams[0]
-    try:
-        return {stream.key: find_target(api, stream)}
-    except AccessDeniedError as error:
-        # PutRecords alone is enough to write.
-        from kinesis_source.write.shards import ShardMap
-
-        logger.warning("%s Writing goes on without knowing shards and limits.", error)
-        return {stream.key: Target(stream, ShardMap())}
+    return {stream.key: find_target(api, stream)}
 
 
 def _restore(cls: type[_Sink], state: dict[str, Any]) -> _Sink:

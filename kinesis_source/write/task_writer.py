@@ -6,17 +6,20 @@ when a task has ended well; of one that failed, what is in the stream stays ther
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from kinesis_source.aws.api import RecordApi
-from kinesis_source.errors import RecordError
+from kinesis_source.errors import AccessDeniedError, RecordError
 from kinesis_source.model.outgoing import OutRecord
 from kinesis_source.options.settings import StreamSettings, WriteSettings
 from kinesis_source.write.shards import ShardMap
 from kinesis_source.write.stream_writer import StreamWriter, Target, WriteCounts
 
 __all__ = ["MOST_STREAMS", "find_target", "write_records"]
+
+_log = logging.getLogger(__name__)
 
 CHUNK_RECORDS: Final = 250
 CHUNK_BYTES: Final = 1024 * 1024
@@ -25,9 +28,18 @@ MOST_STREAMS: Final = 50
 
 
 def find_target(api: RecordApi, stream: StreamSettings) -> Target:
-    """Ask what a stream takes, and how its shards lie."""
-    description = api.describe(stream)
-    return Target(stream, ShardMap(api.list_shards(stream)), description.most_record_bytes)
+    """Ask what a stream takes, and how its shards lie; who may only put does without."""
+    try:
+        description = api.describe(stream)
+        return Target(stream, ShardMap(api.list_shards(stream)), description.most_record_bytes)
+    except AccessDeniedError as error:
+        # PutRecords alone is enough to write.
+        _log.warning(
+            "%s Writing goes on without knowing shards and limits: nothing is packed by shard"
+            " (aggregate), and each shard's pace is found out.",
+            error,
+        )
+        return Target(stream, ShardMap())
 
 
 def write_records(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 import time
 from collections import Counter
 from datetime import datetime, timezone
@@ -107,6 +109,25 @@ def test_moments_are_inclusive_at_the_start_and_exclusive_at_the_end(spark, aws,
     assert len(middle) + len(rest) == 120
 
 
+@pytest.mark.parametrize("disorder_ms", [2, 20, 3_000])
+def test_windows_that_follow_each_other_have_each_record_once(spark, aws, make_stream, disorder_ms):
+    """Arrival times are approximate: they do not always rise."""
+    stream = make_stream(shards=1)
+    base_ms, count = int(time.time() * 1000) - 600_000, itertools.count()
+    dice = random.Random(7)  # noqa: S311 - repeatable
+    aws.arrival_hook = lambda *_: (
+        base_ms + next(count) * disorder_ms // 2 + dice.randrange(-disorder_ms, disorder_ms)
+    )
+    stream.put(100)
+    aws.arrival_hook = None
+    arrivals = sorted(row[0] for row in read(spark, aws).select(ARRIVED).collect())
+    for at in (10, 36, 70):
+        moment = _iso(arrivals[at])
+        before = keys(read(spark, aws, endingPosition=moment))
+        behind = keys(read(spark, aws, startingPosition=moment))
+        assert before + behind == keys(read(spark, aws))
+
+
 def test_places_of_shards_begin_and_end_a_read(spark, aws, make_stream):
     stream = make_stream(shards=2)
     first = stream.put(100, prefix="a")
@@ -167,6 +188,12 @@ def test_a_read_to_shards_ends_begins_with_their_children(spark, aws, make_strea
             "OPTION_VALUE",
             "sequence number 12",
         ),
+        (
+            {"endingPosition": '{"shardId-000000000099": {"after": "12"}}'},
+            "OPTION_VALUE",
+            "names shard 'shardId-000000000099'",
+        ),
+        ({"startingPosition": '{"events": "latest"}'}, "OPTION_CONFLICT", "nothing of it"),
     ],
 )
 def test_what_cannot_be_read_is_said(spark, aws, make_stream, options, code, text):

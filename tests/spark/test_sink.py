@@ -141,6 +141,10 @@ def test_leave_to_put_is_enough(spark, aws):
     numbers(spark, 1_200).write.format("tecton-kinesis").options(**options).mode("append").save()
     count = sum(len(stream.records(shard["ShardId"])) for shard in stream.shards())
     assert count == 1_200
+    other = owner.create_stream("other", shards=2)
+    named = numbers(spark, 300).withColumn("streamName", F.lit("other"))
+    named.write.format("tecton-kinesis").options(**options).mode("append").save()
+    assert sum(len(other.records(shard["ShardId"])) for shard in other.shards()) == 300
 
 
 @pytest.mark.parametrize("aggregate", ["false", "true"])

@@ -224,3 +224,70 @@ def test_a_checkpoint_of_another_stream_is_noticed(kinesis_emulator, old, capsys
 def test_options_belong_to_the_check(old, capsys):
     old.qubole(7, {A: after("490")}, {A: after("495")})
     assert "--check" in refusal(old, "--option", "region=us-east-1", capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    ("stream", "shard", "entry"),
+    [
+        ("x\", __import__('os').system('id')) #", A, after("1")),
+        ("\x1b[2J", A, after("1")),
+        ("\ud800", A, after("1")),
+        ("clicks", "shardId-0'+print(1)+'", after("1")),
+        ("clicks", A, after("007")),
+        ("clicks", A, after("٣")),
+        ("clicks", A, after("1" * 6000)),
+        ("clicks", A, after("1", subSequenceNumber="abc", isLast=False)),
+        ("clicks", A, after("1", subSequenceNumber=None, isLast=False)),
+        ("clicks", A, {"iteratorType": "AT_TIMESTAMP", "iteratorPosition": "9" * 30}),
+    ],
+)
+def test_a_hostile_checkpoint_is_refused_and_prints_nothing(old, capsys, stream, shard, entry):
+    metadata = {"batchId": "3", "streamName": stream}
+    old.offset(3, {"metadata": metadata, shard: entry}, committed=False)
+    text = refusal(old, capsys=capsys)
+    assert text.startswith("[OFFSET_UNREADABLE]")
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    "content", [b"v1\n\xff\xfe\n{}", b"v1\n{}\n" + b"[" * 200_000, b"", b"v1", b"v2\n{}\n{}"]
+)
+def test_a_damaged_offset_has_a_code(old, capsys, content):
+    (old.path / "offsets" / "3").write_bytes(content)
+    for command in ("migrate", "offsets"):
+        assert main([command, str(old.path)]) == 1
+        assert capsys.readouterr().err.startswith("[OFFSET_")
+
+
+def test_a_damaged_end_has_a_code(old, capsys):
+    old.qubole(7, {A: after("490")}, {A: after("495")})
+    (old.path / "sources" / "0" / "shard-commit" / "7" / A).write_text("[" * 200_000)
+    assert "[OFFSET_UNREADABLE]" in refusal(old, capsys=capsys)
+
+
+@pytest.mark.parametrize("begun_ms", [10**30, 10**15, -1, True, "soon"])
+def test_a_time_that_is_none_is_left_out(old, capsys, begun_ms):
+    old.begun_ms = begun_ms
+    old.qubole(7, {A: after("490")}, {A: after("495")})
+    assert main(["migrate", str(old.path)]) == 0
+    assert "begun" not in capsys.readouterr().out.splitlines()[1]
+
+
+def test_a_first_batch_that_was_not_finished_has_none_before_it(old, capsys):
+    old.databricks(0, {("clicks", A): "1"}, committed=False)
+    text = refusal(old, capsys=capsys)
+    assert "--batch" not in text
+    assert "initialPosition" in text
+
+
+def test_names_and_arns_do_not_mix(old, capsys):
+    arn = "arn:aws:kinesis:us-east-1:111111111111:stream/orders"
+    old.databricks(1, {("clicks", A): "1", (arn, A): "1"})
+    assert "by ARN and some by name" in refusal(old, capsys=capsys)
+
+
+def test_files_that_are_no_batches_are_left_alone(old, capsys):
+    old.qubole(7, {A: after("490")}, {A: after("495")})
+    (old.path / "offsets" / "008").write_text("v1")
+    (old.path / "offsets" / ".7.crc").write_bytes(b"x")
+    assert places(migrate(old, capsys=capsys)) == {A: {"after": "495"}}

@@ -143,3 +143,37 @@ def test_a_query_that_never_finished_a_batch_cannot_be_moved(tmp_path: Path, cap
     place = "shardId-000000000000=trim_horizon"
     assert run(old, "--set", place, "--output", tmp_path / "new") == 1
     assert "[OFFSET_NOT_COMMITTED]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("inside", ["copy", "offsets/copy", "../old/copy"])
+def test_nothing_is_written_into_the_checkpoint(checkpoint: Path, capsys, inside: str) -> None:
+    before = files(checkpoint)
+    target = checkpoint / inside
+    assert run(checkpoint, "--set", f"{ONE}=trim_horizon", "--output", target) == 1
+    assert "[OFFSET_TARGET]" in capsys.readouterr().err
+    assert files(checkpoint) == before
+
+
+def test_another_source_s_line_stays_a_line(checkpoint: Path, tmp_path: Path, capsys) -> None:
+    file = checkpoint / "offsets" / "2"
+    lines = file.read_text("utf-8").split("\n")
+    odd = '{"topic":"a\u2028b\u0085c"}'
+    file.write_text("\n".join((*lines[:2], odd, *lines[2:])), "utf-8")
+    new = tmp_path / "new"
+    assert run(checkpoint, "--set", f"{ONE}=trim_horizon", "--output", new) == 0
+    assert (new / "offsets" / "2").read_text("utf-8").split("\n")[2] == odd
+
+
+@pytest.mark.parametrize(
+    "places", [(f"{ONE}=at:2099-01-01T00:00:00Z",), (f"{ONE}=trim_horizon", f"{ONE}=end")]
+)
+def test_places_that_make_no_sense(checkpoint: Path, tmp_path: Path, capsys, places) -> None:
+    given = [word for place in places for word in ("--set", place)]
+    assert run(checkpoint, *given, "--output", tmp_path / "new") == 1
+    assert "[OFFSET_PLACE]" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_time_s_error_gives_no_advice_that_is_refused(checkpoint: Path, tmp_path, capsys) -> None:
+    assert run(checkpoint, "--set", f"{ONE}=at:soon", "--output", tmp_path / "new") == 1
+    assert "latest" not in capsys.readouterr().err
