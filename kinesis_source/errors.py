@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 _CODE = re.compile(
-    r"\[((?:OPTION|RECORD|CREDENTIAL|ACCESS|STREAM|OFFSET|DATA_LOSS|SERVICE)_[A-Z_]+)\]"
+    r"\[((?:OPTION|RECORD|CREDENTIAL|ACCESS|STREAM|OFFSET|DATA_LOSS|SERVICE)_[A-Z_]+"
+    r"|PREVIEW_ENDED|QUERY_FAILED)\]"
 )
 # Spark's own conditions look the same and wrap ours: these are never the cause.
 _SPARK_CODES = frozenset({"STREAM_FAILED"})

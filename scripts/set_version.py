@@ -19,7 +19,9 @@ PLACES = [
     ("pyproject.toml", r"kinesis-source-native==([^\"]+)\""),
     ("native/Cargo.toml", r'^version = "([^"]+)"'),
     ("native/Cargo.lock", r'^name = "kinesis-source-native"\nversion = "([^"]+)"'),
-    ("README.md", r"kinesis_source-([^-\s*]+)-py3-none-any\.whl"),
+    ("docs/quickstarts/databricks.md", r"kinesis_source-([^-\s*]+)-py3-none-any\.whl"),
+    ("docs/quickstarts/emr.md", r"kinesis_source-([^-\s*]+)-py3-none-any\.whl"),
+    ("docs/quickstarts/kubernetes.md", r"kinesis_source-([^-\s*]+)-py3-none-any\.whl"),
 ]
 """File, and a pattern whose group is the version; every match counts, and there must be one."""
 

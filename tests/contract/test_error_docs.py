@@ -12,7 +12,7 @@ PACKAGE = ROOT / "kinesis_source"
 PAGE = ROOT / "docs" / "reference" / "errors.md"
 
 CODE = re.compile(
-    r"(OPTION|RECORD|CREDENTIAL|ACCESS|STREAM|OFFSET|DATA_LOSS|SERVICE|DECODE|SINK|TOOL|DEMO)_[A-Z_]*[A-Z]"
+    r"(OPTION|RECORD|CREDENTIAL|ACCESS|STREAM|OFFSET|DATA_LOSS|SERVICE|DECODE|SINK|TOOL|DEMO|PREVIEW|QUERY)_[A-Z_]*[A-Z]"
 )
 # Names of constants, and conditions of Spark's own.
 NO_CODES_IN = {"__all__", "_SPARK_CODES"}

@@ -11,7 +11,14 @@ import pytest
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _SCRIPT = _CHECKOUT / "scripts" / "set_version.py"
-_FILES = ("pyproject.toml", "native/Cargo.toml", "native/Cargo.lock", "README.md")
+_FILES = (
+    "pyproject.toml",
+    "native/Cargo.toml",
+    "native/Cargo.lock",
+    "docs/quickstarts/databricks.md",
+    "docs/quickstarts/emr.md",
+    "docs/quickstarts/kubernetes.md",
+)
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -26,8 +33,8 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    (tmp_path / "native").mkdir()
     for name in _FILES:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(_CHECKOUT / name, tmp_path / name)
     return tmp_path
 
