@@ -50,8 +50,9 @@ class OffsetLog:
         """When the batch was planned."""
         found = _json(self.lines[1]) if len(self.lines) > 1 else None
         at_ms = found.get("batchTimestampMs") if isinstance(found, dict) else None
-        is_time = isinstance(at_ms, int) and not isinstance(at_ms, bool)
-        return at_ms if is_time and 0 < at_ms < _LATEST_MS else None
+        if not isinstance(at_ms, int) or isinstance(at_ms, bool):
+            return None
+        return at_ms if 0 < at_ms < _LATEST_MS else None
 
     @property
     def documents(self) -> dict[int, Any]:
