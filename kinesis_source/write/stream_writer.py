@@ -183,8 +183,7 @@ class StreamWriter:
     def _enqueue(self, record: OutRecord) -> None:
         shard_id = self._shards.shard_of(record.hash_key)
         if not self._settings.aggregate or not self._shards.is_known:
-            lane = record.partition_key if self._settings.ordered else None
-            self._queues.add(Queued(record, shard_id, lane))
+            self._enqueue_alone(record)
             return
         aggregator = self._aggregators.get(shard_id)
         if aggregator is None:
@@ -194,6 +193,10 @@ class StreamWriter:
         if not aggregator.takes(record):
             self._close_aggregate(shard_id, aggregator)
         aggregator.add(record)
+
+    def _enqueue_alone(self, record: OutRecord) -> None:
+        lane = record.partition_key if self._settings.ordered else None
+        self._queues.add(Queued(record, self._shards.shard_of(record.hash_key), lane))
 
     def _close_aggregate(self, shard_id: str, aggregator: Aggregator) -> None:
         made, inside = aggregator.take()
@@ -303,11 +306,11 @@ class StreamWriter:
     def _again(self, elsewhere: list[Queued]) -> None:
         """Put the records of aggregates again that went to another shard than they were made for.
 
-        Consumers that filter by hash range would drop them there.
+        Consumers that filter by hash range would drop them there. Unpacked: each goes where its own
+        key belongs, whatever the map says, which may be behind for a while; packed by such a map
+        they would go astray again and again.
         """
         for queued in elsewhere:
             if len(queued.inside) > 1:
                 for record in queued.inside:
-                    self._enqueue(record)
-        if self._is_last:
-            self._close_aggregates()
+                    self._enqueue_alone(record)
