@@ -52,7 +52,7 @@ def measure(quick: bool) -> list[Figure]:
             "bytes given for the last tenth / for all",
             [part["bytes"] / whole["bytes"]],
             "x",
-            target=0.3,
+            target=0.5,
             target_is="at most",
             note=f"calls {part['calls']} of {whole['calls']}",
         ),
