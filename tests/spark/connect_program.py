@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
-from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.connect.streaming.query import StreamingQuery
 
-from kinesis_source import KinesisConfig, StreamSource, find_code, register
+from kinesis_source import KinesisConfig, StreamSource, doctor, find_code, register
 
 
 def step(function: Any) -> Any:
@@ -78,9 +78,11 @@ def main(options: dict[str, str], checkpoints: Path) -> None:
         until_s = time.monotonic() + 120
         while (rows := spark.table("seen").count()) < 20 and time.monotonic() < until_s:
             time.sleep(0.2)
-        is_query = isinstance(query, StreamingQuery) or hasattr(query, "lastProgress")
+        is_query = isinstance(query, StreamingQuery)
+        waited = query.wait_for_rows(20, timeout=60)
+        hint = query.schema_hint if rows == waited else None
         query.stop()
-        return [rows, is_query]
+        return [rows, is_query, callable(hint), query.name]
 
     given = {
         "stream": step(lambda: read_stream("found")),
@@ -88,6 +90,7 @@ def main(options: dict[str, str], checkpoints: Path) -> None:
         "alias": step(alias),
         "foreachBatch": step(for_each_batch),
         "preview": step(preview),
+        "doctor": step(lambda: doctor(options, spark).ok),
         "unknown option": step(lambda: read_batch(steamName="x")),
         "no such stream": step(lambda: read_stream("none", streamName="nowhere")),
         "no such stream in a batch": step(lambda: read_batch_of(spark, options, "nowhere")),
