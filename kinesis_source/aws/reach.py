@@ -9,8 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
@@ -18,12 +17,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from kinesis_source.aws.clock import ServerClock, is_from_aws
+from kinesis_source.aws.clock import ServerClock
 from kinesis_source.aws.connection import connect
 from kinesis_source.aws.credentials import Identity
 from kinesis_source.aws.failures import aws_text
 from kinesis_source.aws.redaction import redact
 from kinesis_source.aws.signing import SigningClock
+from kinesis_source.aws.timestamps import date_header_ms
 from kinesis_source.errors import ServiceError
 from kinesis_source.options.settings import ClientSettings
 
@@ -47,8 +47,6 @@ class Reached:
         "" if none is used.
     addresses : tuple of str
         Of the host, empty behind a proxy.
-    is_aws : bool
-        Whether the reply has what AWS's replies have.
     ahead_s : float or None
         How far this machine's clock is ahead of the endpoint's, to about a second.
     took_ms : int
@@ -57,7 +55,6 @@ class Reached:
     url: str
     proxy: str
     addresses: tuple[str, ...]
-    is_aws: bool
     ahead_s: float | None
     took_ms: int
 
@@ -88,12 +85,12 @@ def reach(settings: ClientSettings) -> Reached:
         raise _no_way(error, url, proxy) from None
     finally:
         http.close()
+    date_ms = date_header_ms(reply.headers.get("Date"))
     return Reached(
         url,
         proxy,
         addresses,
-        is_from_aws(reply.headers),
-        _ahead_s(reply.headers, received_s),
+        None if date_ms is None else received_s - date_ms / 1000,
         round((time.monotonic() - began_s) * 1000),
     )
 
@@ -126,11 +123,3 @@ def _no_way(error: Exception, url: str, proxy: str) -> ServiceError:
     elif isinstance(error, OSError):
         hint = "Correct AWS_CA_BUNDLE (ca_bundle in the shared configuration), or remove it."
     return ServiceError("SERVICE_ENDPOINT", f"{url} does not answer{by}: {text}.", hint)
-
-
-def _ahead_s(headers: Any, received_s: float) -> float | None:
-    try:
-        there_s = parsedate_to_datetime(headers.get("Date", "")).timestamp()
-    except (TypeError, ValueError):
-        return None
-    return float(received_s - there_s)

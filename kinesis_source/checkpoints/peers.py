@@ -29,15 +29,14 @@ from typing import Any, Final
 from kinesis_source.checkpoints.files import Checkpoint, OffsetLog, read_text
 from kinesis_source.cursor.naming import name_time
 from kinesis_source.errors import OffsetError
+from kinesis_source.options.places import is_sequence_number, user_records_read
+from kinesis_source.options.streams import is_stream
 
 __all__ = ["PeerSource", "Place", "read_peer"]
 
-_STREAM: Final = re.compile(
-    r"[a-zA-Z0-9_.-]{1,128}|arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[a-zA-Z0-9_.-]{1,128}"
-)
 _SHARD: Final = re.compile(r"shardId-[0-9]{1,20}")
-_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,128}")
 _BATCH: Final = re.compile(r"0|[1-9][0-9]{0,17}")
+_SUB_SEQUENCE_NUMBER: Final = re.compile(r"-1|0|[1-9][0-9]{0,17}")
 _EPOCH_MS: Final = re.compile(r"[1-9][0-9]{0,12}")
 AWSLABS: Final = "awslabs"
 QUBOLE: Final = "qubole"
@@ -114,7 +113,7 @@ class _Found:
 
     def add(self, stream: str, shard_id: str, place: Place | None) -> None:
         # They are printed, and pasted into programs.
-        if not _STREAM.fullmatch(stream):
+        if not is_stream(stream):
             raise _unreadable(f"{stream[:100]!r} is no name and no ARN of a stream")
         if not _SHARD.fullmatch(shard_id):
             raise _unreadable(f"{shard_id[:100]!r} is no id of a shard")
@@ -283,7 +282,7 @@ def _iterator_place(shard_id: str, entry: Mapping[str, Any], found: _Found) -> P
     kind = str(entry.get("iteratorType", "")).upper()
     position = str(entry.get("iteratorPosition", "") or "")
     if kind in ("AFTER_SEQUENCE_NUMBER", "AT_SEQUENCE_NUMBER"):
-        if not _NUMBER.fullmatch(position):
+        if not is_sequence_number(position):
             raise _unreadable(f"{shard_id[:100]!r} has {kind} without a sequence number")
         return _numbered_place(entry, position, is_read=kind == "AFTER_SEQUENCE_NUMBER")
     if kind in _WORDS:
@@ -301,15 +300,14 @@ def _iterator_place(shard_id: str, entry: Mapping[str, Any], found: _Found) -> P
 def _numbered_place(entry: Mapping[str, Any], number: str, *, is_read: bool) -> Place:
     if not is_read:
         return Place({"from": number})
-    # awslabs writes both members as text into offsets, and as they are into its own files.
-    text = str(entry.get("subSequenceNumber", -1))
-    if not re.fullmatch(r"-1|[0-9]{1,18}", text):
-        raise _unreadable(f"a subSequenceNumber is {text[:40]!r}")
-    read = int(text)
-    if read >= 0 and str(entry.get("isLast", True)).lower() == "false":
+    sub_sequence_number = str(entry.get("subSequenceNumber", -1))
+    if not _SUB_SEQUENCE_NUMBER.fullmatch(sub_sequence_number):
+        raise _unreadable(f"a subSequenceNumber is {sub_sequence_number[:40]!r}")
+    read = user_records_read(sub_sequence_number, entry.get("isLast"))
+    if read is not None:
         return Place(
             {"from": number},
-            f"stopped within a record of the Producer Library: its first {read + 1} user records"
+            f"stopped within a record of the Producer Library: its first {read} user records"
             " are read again",
         )
     return Place({"after": number})
@@ -344,7 +342,7 @@ def _read_databricks(entries: list[Mapping[str, Any]], found: _Found) -> PeerSou
         if not isinstance(shard_id, str) or not isinstance(stream, str):
             raise _unreadable("an entry has no shardId or no stream")
         number = entry["lastSeqNum"]
-        if number is not None and not _NUMBER.fullmatch(str(number)):
+        if number is not None and not is_sequence_number(number):
             raise _unreadable(f"{shard_id[:100]!r} has a lastSeqNum that is no number")
         if shard_id in found.places.get(stream, {}):
             raise _unreadable(f"{shard_id[:100]!r} stands there twice")

@@ -19,14 +19,16 @@ from kinesis_source.cli.clicks import Feeder, parse_clicks
 from kinesis_source.cli.local_spark import check_tools, start_spark, stop_spark
 from kinesis_source.cli.screen import Screen, columns
 from kinesis_source.emulator import Emulator, StreamHandle
-from kinesis_source.errors import KinesisSourceError, find_code
+from kinesis_source.errors import KinesisSourceError, StreamError
 from kinesis_source.policies.documents import READ_ACTIONS
 from kinesis_source.preview.config import KinesisConfig
 from kinesis_source.preview.source import StreamSource
+from kinesis_source.preview.state import describe_error
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-    from pyspark.sql.streaming.query import StreamingQuery
+
+    from kinesis_source.preview.query import PreviewQuery
 
 __all__ = ["run_demo"]
 
@@ -168,7 +170,7 @@ class _Demo:
         query.stop()
         return self._sum_up()
 
-    def _watch(self, query: StreamingQuery, watch_s: int) -> None:
+    def _watch(self, query: PreviewQuery, watch_s: int) -> None:
         before = self._look()
         started_s = before.at_s
         if self._screen.is_live:
@@ -221,17 +223,14 @@ class _Demo:
         header = ("ts", "session_id", "shard", "browser", "url", "referrer")
         return columns(header, look.latest, limit=36)
 
-    def _wait_for_rows(self, query: StreamingQuery, wanted: int, limit_s: float) -> None:
-        deadline_s = time.monotonic() + limit_s
-        while (rows := self._spark.table(_TABLE).count()) < wanted:
-            _check_running(query)
-            if time.monotonic() > deadline_s:
-                raise DemoError(
-                    "DEMO_SLOW",
-                    f"After {limit_s:.0f} s the table has {rows} of {wanted} rows.",
-                    "Look into Spark's log, or try again with a lower --rate.",
-                )
-            time.sleep(0.5)
+    def _wait_for_rows(self, query: PreviewQuery, wanted: int, limit_s: float) -> None:
+        try:
+            query.wait_for_rows(wanted, limit_s)
+        except TimeoutError as slow:
+            hint = "Look into Spark's log, or try again with a lower --rate."
+            raise DemoError("DEMO_SLOW", str(slow), hint) from None
+        except StreamError as ended:
+            raise DemoError("DEMO_QUERY", ended.problem, "Look into Spark's log.") from None
 
     def _sum_up(self) -> int:
         events = self._spark.table(_TABLE)
@@ -257,14 +256,9 @@ class _Demo:
         return 0 if is_right else 1
 
 
-def _check_running(query: StreamingQuery) -> None:
+def _check_running(query: PreviewQuery) -> None:
     error = query.exception()
     if error is None and query.isActive:
         return
-    code = find_code(error) if error is not None else None
-    lines = [line.strip() for line in str(error).splitlines() if code and f"[{code}]" in line]
-    raise DemoError(
-        "DEMO_QUERY",
-        f"The query ended: {lines[-1] if lines else error}.",
-        "Look into Spark's log.",
-    )
+    why, _ = describe_error(str(error))
+    raise DemoError("DEMO_QUERY", f"The query ended: {why}.", "Look into Spark's log.")

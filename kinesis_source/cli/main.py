@@ -15,15 +15,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from kinesis_source import __version__
-from kinesis_source.cli import doctor, migrate, offsets, policy, tail
 from kinesis_source.errors import KinesisSourceError
 
 __all__ = ["build_parser", "main"]
 
+_MODULES: Final = ("doctor", "tail", "policy", "offsets", "migrate")
+"""Commands in a module of their name; they bring AWS's client, which the others do without."""
 _DONE, _FAILED, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 
 
@@ -45,20 +47,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SystemExit
         From argparse, with code 2, for wrong usage; with 0 for ``--help`` and ``--version``.
     """
-    parser = build_parser()
-    given = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    parser = build_parser(words[0] if words else None)
+    given = parser.parse_args(words)
     if given.run is None:
         parser.print_help(sys.stderr)
         return 2
     return _guarded(given.run, given)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands.
+
+    Parameters
+    ----------
+    command : str or None
+        The one that is to run, if it is known: others than it need not be imported for that.
+    """
     parser = argparse.ArgumentParser(
         prog="kinesis-source",
         description=(
-            "Amazon Kinesis for Apache Spark: a demo, an emulator, IAM policies, checkpoints."
+            "Amazon Kinesis for Apache Spark: whether a stream can be read, what is in it, IAM"
+            " policies, checkpoints; a demo, an emulator."
         ),
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -66,8 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
     _add_emulator(commands)
-    for command in (doctor, tail, policy, offsets, migrate):
-        command.add_command(commands)
+    if command in commands.choices:
+        return parser
+    for name in _MODULES:
+        if command == name or command not in _MODULES:
+            import_module(f"kinesis_source.cli.{name}").add_command(commands)
     return parser
 
 

@@ -18,7 +18,7 @@ from kinesis_source.aws.api import PositionRefusedError, RecordApi
 from kinesis_source.aws.routing import source_api
 from kinesis_source.checkpoints.files import Checkpoint, OffsetLog
 from kinesis_source.checkpoints.peers import PeerSource, Place, read_peer
-from kinesis_source.cli.reading import named_option
+from kinesis_source.cli.reading import add_option_argument
 from kinesis_source.cli.terminal import table_text
 from kinesis_source.cursor.naming import name_age, name_time
 from kinesis_source.errors import OffsetError
@@ -60,14 +60,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="ask Kinesis whether the records that are named are still there",
     )
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        type=named_option,
-        metavar="NAME=VALUE",
-        help="an option of the source for --check, such as region=us-west-2; may be repeated",
-    )
+    add_option_argument(parser, "an option of the source for --check, such as region=us-west-2")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=_run)
 
@@ -180,7 +173,7 @@ def _stream_options(streams: Places) -> dict[str, str]:
             f"The checkpoint names some streams by ARN and some by name: {', '.join(streams)}.",
             "Read them in two queries, or write the places by hand: option initialPosition.",
         )
-    name = "streamARN" if all(stream.startswith("arn:") for stream in streams) else "streamName"
+    name = "streamARN" if kinds == {True} else "streamName"
     places: dict[str, Any] = {
         stream: {shard_id: place.value for shard_id, place in sorted(shards.items())}
         for stream, shards in sorted(streams.items())

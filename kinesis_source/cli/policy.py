@@ -13,7 +13,7 @@ import sys
 from typing import Any, TextIO
 
 from kinesis_source.cli.policy_check import check_policies
-from kinesis_source.cli.reading import named_option
+from kinesis_source.cli.reading import add_option_argument
 from kinesis_source.options.identity import read_external_id
 from kinesis_source.options.values import BadValueError
 from kinesis_source.policies.documents import (
@@ -93,14 +93,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="ask IAM, or Kinesis itself, what the identity of the options may do",
     )
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        type=named_option,
-        metavar="NAME=VALUE",
-        help="an option of the source for --check, such as roleArn=...; may be repeated",
-    )
+    add_option_argument(parser, "an option of the source for --check, such as roleArn=...")
     parser.set_defaults(run=lambda given: _run(parser, given))
 
 
@@ -165,9 +158,8 @@ def write_policies(given: argparse.Namespace, out: TextIO) -> None:
         for arn in given.stream_arn:
             document = stream_policy(arn, given.reader_arn, given.access)
             _write(out, f"Account {account}: resource policy of {arn}", document)
-        own = permissions_policy(given.stream_arn, given.kms_key_arn, given.access)
         heading = f"Account {_account_of(given.reader_arn)}: permissions for {given.reader_arn}"
-        _write(out, heading, own)
+        _write(out, heading, permissions)
         print(f"# Option for the reader: streamARN={','.join(given.stream_arn)}", file=out)
     elif given.reader_arn is None:
         _hand_over(out, given, "Permissions for the identity that Spark runs as", permissions)

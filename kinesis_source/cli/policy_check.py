@@ -13,7 +13,7 @@ from typing import Final, TextIO
 from rich.text import Text
 
 from kinesis_source.aws.simulation import SimulationRefusedError, simulate
-from kinesis_source.cli.terminal import console, table
+from kinesis_source.cli.terminal import console, table_text
 from kinesis_source.diagnosis.access import find_caller, principal_of
 from kinesis_source.diagnosis.examine import examine
 from kinesis_source.diagnosis.findings import FAILED, OK, WARNING
@@ -55,7 +55,7 @@ def check_policies(
     shown.print(Text(f"Identity: {principal or who}"))
     found, how = _ask(settings.client, principal, actions, stream_arns, given)
     rows = [(action, found.get(action, _UNKNOWN), how) for action in actions]
-    shown.print(table(("action", "state", "known by"), rows))
+    shown.print(Text(table_text(("action", "state", "known by"), rows)))
     missing = [action for action in actions if found.get(action) == _DENIED]
     unknown = [action for action in actions if found.get(action, _UNKNOWN) == _UNKNOWN]
     if missing:

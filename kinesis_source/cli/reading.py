@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-__all__ = ["add_reading_options", "named_option", "reading_options"]
+__all__ = ["add_option_argument", "add_reading_options", "reading_options"]
 
 _NAMES: Final = {
     "stream_name": "streamName",
@@ -28,13 +28,18 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--role-arn", metavar="ARN", help="role to assume")
     parser.add_argument("--external-id", metavar="ID", help="that the role asks for")
     parser.add_argument("--endpoint-url", metavar="URL", help="of an emulator or a VPC endpoint")
+    add_option_argument(parser, "any other option of the source")
+
+
+def add_option_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--option NAME=VALUE``; ``what`` says for what."""
     parser.add_argument(
         "--option",
         action="append",
         default=[],
-        type=named_option,
+        type=_named_option,
         metavar="NAME=VALUE",
-        help="any other option of the source; may be repeated",
+        help=f"{what}; may be repeated",
     )
 
 
@@ -50,7 +55,7 @@ def reading_options(given: argparse.Namespace) -> dict[str, str]:
     return options
 
 
-def named_option(text: str) -> tuple[str, str]:
+def _named_option(text: str) -> tuple[str, str]:
     """Read ``NAME=VALUE``."""
     name, equals, value = text.partition("=")
     if not name or not equals:

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from kinesis_source.records.lines import aligned, cut
+
 __all__ = ["Screen", "columns"]
 
 _UP_AND_CLEAR = "\x1b[1A\x1b[2K"
@@ -63,15 +65,5 @@ class Screen:
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[Any]], limit: int = 40) -> list[str]:
     """Return rows as aligned lines under a header; texts longer than ``limit`` are cut."""
-    table = [list(header)] + [
-        [_cut("" if cell is None else str(cell), limit) for cell in row] for row in rows
-    ]
-    widths = [max(len(line[at]) for line in table) for at in range(len(header))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in table
-    ]
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    cells = [[cut("" if cell is None else str(cell), limit) for cell in row] for row in rows]
+    return aligned([header, *cells])

@@ -34,6 +34,7 @@ from kinesis_source.options.parse import parse_options
 from kinesis_source.options.settings import SourceSettings
 from kinesis_source.options.start import read_timestamp
 from kinesis_source.options.values import BadValueError
+from kinesis_source.records.lines import printable
 
 __all__ = ["add_command"]
 
@@ -153,16 +154,17 @@ class _Printer:
         text = record.text
         if self._given.query is not None and value is not None:
             value = self._given.query.search(value)
-            text = json.dumps(value, ensure_ascii=False)
+            text = printable(json.dumps(value, ensure_ascii=False))
         if self._given.json:
             plain = {**asdict(record), "text": text}
             return Text(json.dumps(plain, ensure_ascii=False))
         if self._given.pretty and value is not None:
-            text = "\n" + json.dumps(value, indent=2, ensure_ascii=False)
+            laid_out = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+            text = "\n".join(("", *map(printable, laid_out)))
         line = Text()
         line.append(record.arrived, style="dim")
         line.append(f"  {record.shard_id[-12:]}", style="cyan")
-        line.append(f"  {record.partition_key}  ", style="bold")
+        line.append(f"  {printable(record.partition_key)}  ", style="bold")
         if not record.kind.endswith(("json", "text")) or "," in record.kind:
             line.append(f"{record.kind}: ", style="magenta")
         line.append(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from kinesis_source.diagnosis.findings import (
     Report,
     StreamSample,
 )
+from kinesis_source.records.lines import aligned
 
 __all__ = ["Diagnosis", "sample_lines"]
 
@@ -132,10 +132,9 @@ class Diagnosis:
     def __str__(self) -> str:
         out = []
         lines = self.lines()
-        widths = [max(len(x) for x in column) for column in zip(*_columns(lines), strict=True)]
-        for (_, finding), cells in zip(lines, _columns(lines), strict=True):
-            head = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-            out.append(f"{head.rstrip() if not finding.text else head}  {finding.text}".rstrip())
+        cells = [(one.state, one.step, place, one.text) for place, one in lines]
+        for (_, finding), line in zip(lines, aligned(cells), strict=True):
+            out.append(line)
             if finding.state != OK:
                 code = f"[{finding.code}] " if finding.code else ""
                 if finding.todo or code:
@@ -165,10 +164,6 @@ class Diagnosis:
             f"<thead><tr>{head}</tr></thead>"
             f"<tbody>{rows}</tbody></table>{samples}</div>"
         )
-
-
-def _columns(lines: Iterable[tuple[str, Finding]]) -> list[tuple[str, str, str]]:
-    return [(finding.state, finding.step, place) for place, finding in lines]
 
 
 def _html_row(place: str, finding: Finding) -> str:

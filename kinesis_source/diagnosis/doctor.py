@@ -52,13 +52,14 @@ def doctor(
     ... )  # doctest: +SKIP
     """
     given = {**_options_of(source), **options}
-    if spark is not None:
-        from kinesis_source.diagnosis.everywhere import diagnose
-
-        return diagnose(given, spark, tasks=tasks, shown=shown)
     from kinesis_source.diagnosis.examine import examine
 
-    return Diagnosis((examine(given, shown=shown, with_java=True),))
+    here = examine(given, shown=shown, with_java=spark is None)
+    if spark is None:
+        return Diagnosis((here,))
+    from kinesis_source.diagnosis.everywhere import ask_spark
+
+    return Diagnosis((here, *ask_spark(given, spark, tasks)))
 
 
 def _options_of(source: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""doctor(): the same checks here, in the driver's workers and on the executors, side by side.
+"""The same checks in the driver's workers and on the executors.
 
 Called in the user's process. Spark is reached by a small data source of its own, so that it works
 in a classic session and through Connect, without a SparkContext: making the frame runs a check in a
@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 
-from kinesis_source.diagnosis.diagnosis import Diagnosis
 from kinesis_source.diagnosis.examine import examine
 from kinesis_source.diagnosis.findings import FAILED, Finding, Report
 from kinesis_source.errors import find_code
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
 
-__all__ = ["DiagnosisSource", "diagnose"]
+__all__ = ["DiagnosisSource", "ask_spark"]
 
 _FORMAT: Final = "tecton-kinesis-diagnosis"
 _REPORT: Final = "kinesis_source.report"
@@ -95,49 +94,22 @@ def _own_left_out(options: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in options.items() if not name.startswith(_OWN)}
 
 
-def diagnose(
-    options: Mapping[str, str],
-    spark: SparkSession | None = None,
-    *,
-    tasks: int | None = None,
-    shown: int = 3,
-    told: Callable[[str, Finding], None] | None = None,
-) -> Diagnosis:
-    """Find out whether Spark can read a stream, and if not, exactly why.
+def ask_spark(
+    options: Mapping[str, str], spark: SparkSession, tasks: int | None = None
+) -> list[Report]:
+    """Return the reports of a worker at the driver and of each executor that a task ran on.
 
     Parameters
     ----------
     options : mapping of str to str
-        As for ``spark.readStream.format("tecton-kinesis")``.
-    spark : SparkSession, optional
-        Also ask its driver and its executors, which may be somebody else to AWS than this process.
-    tasks : int, optional
-        How many tasks ask; default: the session's default parallelism, through Connect 8.
-    shown : int
-        Records to show; 0: none are read for that.
-    told : callable, optional
-        Is told each place and finding as it comes.
-
-    Returns
-    -------
-    Diagnosis
-        Prints as a table; in a notebook it shows as one. ``ok`` says whether all is well.
+        As for ``spark.readStream``.
+    spark : SparkSession
+    tasks : int or None
+        How many tasks ask; None: the session's default parallelism, through Connect 8.
     """
-
-    def tell(finding: Finding) -> None:
-        if told is not None:
-            told("here", finding)
-
-    here = examine(options, "here", shown=shown, with_java=spark is None, told=tell)
-    reports = [here]
-    if spark is not None:
-        reports += _in_spark(options, spark, tasks or _default_tasks(spark))
-    return Diagnosis(tuple(reports))
-
-
-def _in_spark(options: Mapping[str, str], spark: SparkSession, tasks: int) -> list[Report]:
+    tasks = min(tasks or _default_tasks(spark), _MOST_TASKS)
     spark.dataSource.register(DiagnosisSource)
-    given = {**options, _TASKS: str(min(tasks, _MOST_TASKS))}
+    given = {**options, _TASKS: str(tasks)}
     try:
         frame = spark.read.format(_FORMAT).options(**given).load()
         driver = Report.from_json(frame.schema.fields[0].metadata[_REPORT])

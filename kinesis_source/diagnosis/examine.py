@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from kinesis_source.aws.reach import reach
@@ -61,7 +60,7 @@ def examine(
 
     def read_options() -> Finding:
         settings = parse_options(options)
-        known.append(_impatient(settings))
+        known.append(settings.with_patience(_BUDGET_MS))
         names = ", ".join(stream.key for stream in settings.read.streams)
         return Finding("options", OK, f"{names} in {settings.client.region}")
 
@@ -117,16 +116,6 @@ def _check_client(steps: Steps, client: ClientSettings) -> str:
     if not steps.is_well("endpoint"):
         return "endpoint"
     return "credentials" if not roles else "role" if roles == 1 else f"role {roles}"
-
-
-def _impatient(settings: SourceSettings) -> SourceSettings:
-    """Return settings for somebody who waits: what fails for ten seconds is reported."""
-
-    def hasty(client: ClientSettings) -> ClientSettings:
-        return replace(client, retry_budget_ms=min(client.retry_budget_ms, _BUDGET_MS))
-
-    clients = tuple((key, hasty(client)) for key, client in settings.clients)
-    return replace(settings, client=hasty(settings.client), clients=clients)
 
 
 def _sample(settings: SourceSettings, samples: list[StreamSample], shown: int) -> Finding:

@@ -6,7 +6,6 @@ Connect in the client's. Never raises into Spark: what an output fails with is l
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any
 
@@ -14,7 +13,7 @@ from pyspark.sql.streaming.listener import StreamingQueryListener
 
 from kinesis_source.errors import find_code
 from kinesis_source.observe.outputs import LogLines, Output
-from kinesis_source.observe.sample import sample_of
+from kinesis_source.observe.sample import report_of, sample_of
 
 __all__ = ["KinesisQueryListener"]
 
@@ -48,7 +47,7 @@ class KinesisQueryListener(StreamingQueryListener):
     def onQueryProgress(self, event: Any) -> None:  # noqa: N802 - Spark's name
         """Hand on a report."""
         try:
-            sample = sample_of(json.loads(event.progress.json))
+            sample = sample_of(report_of(event.progress))
         except Exception as error:  # noqa: BLE001 - a report of another form is no failure
             self._say("reports", error)
             return

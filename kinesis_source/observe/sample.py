@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Sample", "sample_of"]
+__all__ = ["Sample", "report_of", "sample_of"]
 
 _OFFSET_KEYS: Final = {"v", "streams"}
 
@@ -62,13 +62,22 @@ class Sample:
         return sum(numbers.get(name, 0) for numbers in self.streams.values())
 
 
+def report_of(progress: Any) -> dict[str, Any]:
+    """Return a progress report as plain values, whatever class a version gives it."""
+    if isinstance(progress, dict) and not hasattr(progress, "json"):
+        return progress
+    text = progress.json
+    document: dict[str, Any] = json.loads(text() if callable(text) else text)
+    return document
+
+
 def sample_of(progress: Mapping[str, Any]) -> Sample | None:
     """Read a progress report.
 
     Parameters
     ----------
     progress : mapping
-        ``json.loads(event.progress.json)``.
+        What :func:`report_of` returns.
 
     Returns
     -------

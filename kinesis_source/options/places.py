@@ -33,7 +33,7 @@ from kinesis_source.options.settings import (
 )
 from kinesis_source.options.values import BadValueError, shown
 
-__all__ = ["read_places"]
+__all__ = ["is_sequence_number", "read_places", "user_records_read"]
 
 _SHARD_ID = re.compile(r"[a-zA-Z0-9_.-]{1,128}")  # Kinesis API model, shape ShardId
 _SHARD_LIKE = re.compile(r"shardId-[0-9]+")
@@ -142,10 +142,8 @@ def _of_iterator(shard_id: str, folded: Mapping[str, Any], read_time: ReadTime) 
     kind, place = str(folded["iteratortype"]).upper(), folded.get("iteratorposition", "")
     if kind in ("AFTER_SEQUENCE_NUMBER", "AT_SEQUENCE_NUMBER"):
         # In the middle of a record of the Kinesis Producer Library: that record is read again.
-        # awslabs writes both members as text into offsets, and as they are into its own files.
-        is_last = str(folded.get("islast", True)).lower() != "false"
-        is_split = not is_last and _is_number(folded.get("subsequencenumber", -1))
-        is_read = kind == "AFTER_SEQUENCE_NUMBER" and not is_split
+        read = user_records_read(folded.get("subsequencenumber"), folded.get("islast"))
+        is_read = kind == "AFTER_SEQUENCE_NUMBER" and read is None
         return _record(shard_id, place, is_read=is_read)
     if kind == "AT_TIMESTAMP" and isinstance(place, str | int):
         return read_time(str(place).strip())
@@ -154,8 +152,20 @@ def _of_iterator(shard_id: str, folded: Mapping[str, Any], read_time: ReadTime) 
     raise _bad(f"has the iterator type {shown(kind)} for {shard_id}")
 
 
-def _is_number(value: Any) -> bool:
+def is_sequence_number(value: Any) -> bool:
+    """Say whether something is a sequence number, as text or as it is."""
     return _NUMBER.fullmatch(str(value)) is not None
+
+
+def user_records_read(sub_sequence_number: Any, is_last: Any) -> int | None:
+    """Return how many user records of an aggregate a place of awslabs' is behind.
+
+    None if it is behind all of them, or the record is none. Their connector writes both members as
+    text into offsets, and as they are into files of its own.
+    """
+    if str(is_last).lower() != "false" or not is_sequence_number(sub_sequence_number):
+        return None
+    return int(str(sub_sequence_number)) + 1
 
 
 def _databricks(entries: list[Any]) -> tuple[tuple[str, StreamStart], ...]:
@@ -176,7 +186,7 @@ def _databricks(entries: list[Any]) -> tuple[tuple[str, StreamStart], ...]:
 
 
 def _record(shard_id: str, value: Any, *, is_read: bool) -> NumberedRecord:
-    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+    if not isinstance(value, str) or not is_sequence_number(value):
         raise _bad(f"has {shown(str(value))} for {shard_id}, which is no sequence number in quotes")
     return NumberedRecord(value, is_read=is_read)
 

@@ -6,7 +6,7 @@ every task. Frozen, hashable, and safe to print: secrets are :class:`Secret`, ac
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -331,3 +331,12 @@ class SourceSettings:
     bounded: BoundedSettings = BoundedSettings()
     clients: tuple[tuple[str, ClientSettings], ...] = ()
     write: WriteSettings = WriteSettings()
+
+    def with_patience(self, most_ms: int) -> SourceSettings:
+        """Return settings for somebody who waits: no call is repeated for longer than that."""
+
+        def hasty(client: ClientSettings) -> ClientSettings:
+            return replace(client, retry_budget_ms=min(client.retry_budget_ms, most_ms))
+
+        clients = tuple((key, hasty(client)) for key, client in self.clients)
+        return replace(self, client=hasty(self.client), clients=clients)

@@ -21,6 +21,7 @@ __all__ = [
     "account_of",
     "choose_region",
     "choose_streams",
+    "is_stream",
     "read_region",
     "read_stream_arns",
     "read_stream_names",
@@ -66,6 +67,11 @@ def read_stream_arns(text: str) -> tuple[str, ...]:
                 " several by commas.",
             )
     return arns
+
+
+def is_stream(text: str) -> bool:
+    """Say whether a text can be a stream's name or ARN."""
+    return bool(_NAME.fullmatch(text) or _ARN.fullmatch(text))
 
 
 def read_region(text: str) -> str:

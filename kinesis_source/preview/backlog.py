@@ -16,6 +16,7 @@ from typing import Any
 from kinesis_source.errors import KinesisSourceError
 from kinesis_source.model.offsets import StreamOffset
 from kinesis_source.model.positions import AfterRecord, AtTimestamp, Position, ShardEnd
+from kinesis_source.observe.sample import report_of
 
 __all__ = ["Backlog", "Progress"]
 
@@ -65,7 +66,7 @@ class Backlog:
     def take(self, reports: list[Any]) -> None:
         """Take in reports, such as ``query.recentProgress``; those known change nothing."""
         for report in reports:
-            document = _plain(report)
+            document = report_of(report)
             batch_id = int(document.get("batchId") or 0)
             self._rows[batch_id] = int(document.get("numInputRows") or 0)
             if self._began_ms is None:
@@ -124,14 +125,6 @@ def _arrival_ms(position: Position) -> int | None:
     if isinstance(position, AfterRecord):
         return position.arrival_ms
     return position.epoch_ms if isinstance(position, AtTimestamp) else None
-
-
-def _plain(report: Any) -> dict[str, Any]:
-    if isinstance(report, dict) and not hasattr(report, "json"):
-        return report
-    text = report.json
-    document: dict[str, Any] = json.loads(text() if callable(text) else text)
-    return document
 
 
 def _epoch_ms(text: Any) -> int | None:

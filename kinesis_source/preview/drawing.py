@@ -11,6 +11,7 @@ import itertools
 from typing import Final
 
 from kinesis_source.preview.state import PreviewState, Table, words
+from kinesis_source.records.lines import aligned, cut
 
 __all__ = ["to_html", "to_text"]
 
@@ -26,6 +27,7 @@ _COLOURS: Final = {
 _WIDTH, _HEIGHT = 260, 46
 _CELL: Final = "padding:2px 10px 2px 0;text-align:left;vertical-align:top;white-space:pre-wrap"
 _MOST_SHARDS: Final = 12
+_TEXT_CELL: Final = 60
 
 
 def to_html(state: PreviewState, table: Table | None = None) -> str:
@@ -85,7 +87,7 @@ def _by_shard(table: Table) -> str:
 
 def _chart(state: PreviewState) -> str:
     """Return the last two minutes' rows a second as a line, with what it says in words."""
-    points = list(state.history)
+    points = state.history
     if len(points) < 3:
         return ""
     rates = [
@@ -121,14 +123,4 @@ def _html_table(table: Table) -> str:
 
 def _text_table(table: Table) -> list[str]:
     rows = [table.columns, *reversed(table.newest)]
-    cells = [[_short(cell) for cell in row] for row in rows]
-    widths = [max(len(row[at]) for row in cells) for at in range(len(table.columns))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-
-
-def _short(cell: str) -> str:
-    line = " ".join(cell.split())
-    return line if len(line) <= 60 else f"{line[:57]}..."
+    return aligned([[cut(" ".join(cell.split()), _TEXT_CELL) for cell in row] for row in rows])

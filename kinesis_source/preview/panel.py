@@ -10,12 +10,13 @@ import importlib
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from kinesis_source.preview.drawing import to_html, to_text
 from kinesis_source.preview.state import PreviewState, Table, words
 
-__all__ = ["Panel", "notebook_display", "put_out"]
+__all__ = ["Panel", "forms_of", "put_out"]
 
 
 class Panel:
@@ -42,7 +43,7 @@ class Panel:
 
     def _open(self, shell: Any) -> None:
         self._cell = shell.execution_count
-        self._handle = put_out(self._state, self.table, is_live=True)
+        self._handle = put_out(forms_of(self._state, self.table), is_live=True)
 
     @property
     def is_shown(self) -> bool:
@@ -68,23 +69,23 @@ class Panel:
         if self._handle is None:
             return
         with self._lock, contextlib.suppress(Exception):  # a front end that is gone
-            self._handle.update(_forms(self._state, self.table), raw=True)
+            self._handle.update(forms_of(self._state, self.table), raw=True)
 
 
-def put_out(state: PreviewState, table: Table | None, *, is_live: bool = False) -> Any:
-    """Put a picture out below the cell that runs; return what redraws it, if it is live."""
-    forms = _forms(state, table)
-    return _ipython().display(forms, raw=True, display_id=True if is_live else None)
+def put_out(forms: Mapping[str, str], *, is_live: bool = False) -> Any:
+    """Put forms of one thing out below the cell that runs.
 
-
-def notebook_display(text: str, plain: str) -> Any:
-    """Put HTML out below the cell that runs; return its handle, None where there is no notebook."""
+    Returns
+    -------
+    IPython's display handle or None
+        It redraws what is live; None where there is no notebook.
+    """
     if _notebook() is None:
         return None
-    return _ipython().display({"text/html": text, "text/plain": plain}, raw=True, display_id=True)
+    return _ipython().display(dict(forms), raw=True, display_id=True if is_live else None)
 
 
-def _forms(state: PreviewState, table: Table | None) -> dict[str, str]:
+def forms_of(state: PreviewState, table: Table | None) -> dict[str, str]:
     """Return the picture for front ends that show HTML, and for those that do not."""
     return {"text/html": to_html(state, table), "text/plain": to_text(state, table)}
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kinesis_source.errors import OptionError, StreamError
 from kinesis_source.preview.drawing import to_html, to_text
 from kinesis_source.preview.hint import SchemaHint, infer_schema
-from kinesis_source.preview.panel import Panel, put_out
-from kinesis_source.preview.state import PreviewState, Table, read_table, words
+from kinesis_source.preview.panel import Panel, forms_of, put_out
+from kinesis_source.preview.state import OVER, PreviewState, Table, read_table, words
 from kinesis_source.records.readable import read_data
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class _Watcher(threading.Thread):
                 self._state.observe(self._query)
             except Exception:  # noqa: BLE001 - the session is gone: nobody is there to be told
                 return
-            is_over = self._state.phase in ("stopped", "failed", "full")
+            is_over = self._state.phase in OVER
             now_s = time.monotonic()
             if self._panel.is_shown and (is_over or now_s >= looked_s + _TABLE_EVERY_S):
                 with contextlib.suppress(Exception):
@@ -71,7 +71,7 @@ class _Watcher(threading.Thread):
     def _stop_if_full(self) -> None:
         most = self._state.max_rows
         if most is not None and self._state.rows >= most:
-            self._state.phase = "full"
+            self._state.is_full = True
             with contextlib.suppress(Exception):
                 self._query.stop()
 
@@ -188,7 +188,7 @@ class PreviewQuery(_Query):
         if self._preview_watcher.is_alive() and panel.is_shown:
             panel.move_here()
             return
-        put_out(self._preview_state, self._look())
+        put_out(forms_of(self._preview_state, self._look()))
 
 
 def make_preview(

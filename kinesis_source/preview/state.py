@@ -7,15 +7,14 @@ table in memory, and are asked for by whoever shows them.
 
 from __future__ import annotations
 
-import json
+import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from kinesis_source.errors import find_code
-from kinesis_source.observe.sample import Sample, sample_of
+from kinesis_source.observe.sample import Sample, report_of, sample_of
 from kinesis_source.records.readable import read_data
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NEWEST_ROWS",
+    "OVER",
     "Point",
     "PreviewState",
     "Table",
@@ -35,6 +35,8 @@ __all__ = [
 
 _HISTORY: Final = 120
 NEWEST_ROWS: Final = 10
+OVER: Final = ("stopped", "failed", "full")
+"""Phases of a query that has ended."""
 _CELL_CHARACTERS: Final = 200
 
 
@@ -77,6 +79,8 @@ class PreviewState:
     table_name, stream, position : str
         As the user named them.
     max_rows : int or None
+
+    Taken in by the watcher's thread and by whoever asks meanwhile: one at a time.
     """
 
     table_name: str
@@ -87,14 +91,20 @@ class PreviewState:
     rows: int = 0
     error: str = ""
     error_code: str = ""
+    is_full: bool = False
     last: Sample | None = None
-    history: deque[Point] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+    history: tuple[Point, ...] = ()
     _batches: dict[int, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def observe(self, query: StreamingQuery) -> None:
         """Take in what Spark says of the query now."""
+        with self._lock:
+            self._observe(query)
+
+    def _observe(self, query: StreamingQuery) -> None:
         for progress in query.recentProgress:
-            document = _plain(progress)
+            document = report_of(progress)
             sample = sample_of(document)
             if sample is None:
                 continue
@@ -103,7 +113,9 @@ class PreviewState:
             self.last = sample
         self.rows = sum(self._batches.values())
         behind_ms = self.last.worst("maxMsBehindLatest") if self.last else None
-        self.history.append(Point(time.monotonic(), self.rows, behind_ms))
+        # A new tuple: who draws the old one goes on with it.
+        now = Point(time.monotonic(), self.rows, behind_ms)
+        self.history = (*self.history, now)[-_HISTORY:]
         if not query.isActive:
             self._end(query)
         elif self.rows:
@@ -116,8 +128,8 @@ class PreviewState:
         if error is not None:
             self.error, self.error_code = describe_error(str(error))
             self.phase = "failed"
-        elif self.phase != "full":
-            self.phase = "stopped"
+        else:
+            self.phase = "full" if self.is_full else "stopped"
 
     def rate_per_s(self, span_s: float = 10.0) -> float:
         """Return rows a second over the last seconds."""
@@ -201,12 +213,3 @@ def readable(name: str, value: Any) -> str:
     else:
         text = str(value)
     return text if len(text) <= _CELL_CHARACTERS else f"{text[:_CELL_CHARACTERS]}..."
-
-
-def _plain(progress: Any) -> dict[str, Any]:
-    """Return a report as plain values, whatever class a version gives it."""
-    if isinstance(progress, dict) and not hasattr(progress, "json"):
-        return progress
-    text = progress.json
-    document: dict[str, Any] = json.loads(text() if callable(text) else text)
-    return document

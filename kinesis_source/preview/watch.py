@@ -11,11 +11,11 @@ import html
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from kinesis_source.errors import StreamError
 from kinesis_source.preview.backlog import Backlog, Progress
-from kinesis_source.preview.panel import notebook_display
+from kinesis_source.preview.panel import put_out
 from kinesis_source.preview.state import describe_error
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = ["watch"]
 
 _LOOK_S: Final = 0.5
 _LINE_S: Final = 10.0
+_WAITING: Final = "waiting for the first batch"
 
 
 def watch(query: StreamingQuery, timeout: float | None = None, out: TextIO | None = None) -> bool:
@@ -82,8 +83,8 @@ def watch(query: StreamingQuery, timeout: float | None = None, out: TextIO | Non
 
 @contextmanager
 def _shown(name: str, out: TextIO) -> Iterator[Callable[[Progress, bool], None]]:
-    if (handle := notebook_display(_html(name, None), name)) is not None:
-        yield lambda progress, _: _update(handle, name, progress)
+    if (handle := put_out(_forms(name, None), is_live=True)) is not None:
+        yield lambda progress, _: handle.update(_forms(name, progress), raw=True)
     elif out.isatty():
         with _terminal(name, out) as show:
             yield show
@@ -91,14 +92,13 @@ def _shown(name: str, out: TextIO) -> Iterator[Callable[[Progress, bool], None]]
         yield _Lines(name, out).show
 
 
-def _update(handle: Any, name: str, progress: Progress) -> None:
-    forms = {"text/html": _html(name, progress), "text/plain": f"{name}: {progress}"}
-    handle.update(forms, raw=True)
+def _forms(name: str, progress: Progress | None) -> dict[str, str]:
+    words = str(progress) if progress is not None else _WAITING
+    return {"text/html": _html(name, progress, words), "text/plain": f"{name}: {words}"}
 
 
-def _html(name: str, progress: Progress | None) -> str:
+def _html(name: str, progress: Progress | None, words: str) -> str:
     share = progress.share if progress is not None else None
-    words = str(progress) if progress is not None else "waiting for the first batch"
     value = "" if share is None else f' value="{share:.3f}"'
     return (
         '<div class="kinesis-progress" style="font-family:sans-serif;font-size:13px">'
@@ -115,7 +115,7 @@ def _terminal(name: str, out: TextIO) -> Iterator[Callable[[Progress, bool], Non
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
     with Bar(*columns, console=Console(file=out)) as bar:
-        task = bar.add_task(name, total=None, words="waiting for the first batch")
+        task = bar.add_task(name, total=None, words=_WAITING)
 
         def show(progress: Progress, _: bool) -> None:
             total = 1.0 if progress.share is not None else None

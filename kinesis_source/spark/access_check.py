@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from kinesis_source import errors
@@ -76,10 +75,7 @@ def _check(options: Mapping[str, str]) -> None:
     from kinesis_source.aws.routing import source_api
     from kinesis_source.options.parse import parse_options
 
-    settings = parse_options(options)
-    budget_ms = min(settings.client.retry_budget_ms, _BUDGET_MS)
-    patient = {key: replace(one, retry_budget_ms=budget_ms) for key, one in settings.clients}
-    client = replace(settings.client, retry_budget_ms=budget_ms)
-    api = source_api(replace(settings, client=client, clients=tuple(patient.items())))
+    settings = parse_options(options).with_patience(_BUDGET_MS)
+    api = source_api(settings)
     for stream in settings.read.streams:
         check_access(api, stream)
