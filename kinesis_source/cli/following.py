@@ -154,7 +154,7 @@ class Follower:
             shard.is_ended = True
             return []
         self._note(shard, page)
-        return show_records(shard_id, page, _LIMIT)
+        return show_records(shard_id, page)
 
     @staticmethod
     def _note(shard: _Shard, page: Page) -> None:

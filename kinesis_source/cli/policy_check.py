@@ -15,7 +15,7 @@ from rich.text import Text
 from kinesis_source.aws.simulation import SimulationRefusedError, simulate
 from kinesis_source.cli.terminal import console, table_text
 from kinesis_source.diagnosis.access import find_caller, principal_of
-from kinesis_source.diagnosis.examine import examine
+from kinesis_source.diagnosis.examine import PATIENCE_MS, examine
 from kinesis_source.diagnosis.findings import FAILED, OK, WARNING
 from kinesis_source.options.parse import parse_options
 from kinesis_source.options.settings import ClientSettings
@@ -48,7 +48,7 @@ def check_policies(
     """
     actions = list(dict.fromkeys(action for kind in access for action in _NEEDED[kind]))
     given = {**options, "streamARN": ",".join(stream_arns)}
-    settings = parse_options(given)
+    settings = parse_options(given).with_patience(PATIENCE_MS)
     who = find_caller(settings.client)
     principal = principal_of(who)
     shown = console(out)

@@ -38,7 +38,6 @@ from kinesis_source.policies.documents import (
 
 __all__ = ["check_identity", "check_stream", "find_caller", "principal_of"]
 
-_BUDGET_MS: Final = 10_000
 _TRIED_SHARDS: Final = 3
 _FIRST_SHARD: Final = "shardId-000000000000"
 """Where the shards may not be listed: asking for it says whether asking is allowed."""
@@ -89,7 +88,7 @@ def find_caller(client: ClientSettings) -> str:
 
 
 def _identity(client: ClientSettings, settings: IdentitySettings) -> Identity:
-    policy = RetryPolicy(min(client.retry_budget_ms, _BUDGET_MS))
+    policy = RetryPolicy(client.retry_budget_ms)
     return Identity(settings, client.region, policy, is_aws=is_aws_url(client.endpoint_url))
 
 
@@ -126,7 +125,7 @@ def _sessionless(who: str) -> str:
 
 
 def principal_of(arn: str) -> str | None:
-    """Return what a trust policy names: of a session its role."""
+    """Return what a trust policy names: of a session its role, whose path its ARN does not have."""
     if not arn.startswith("arn:"):
         return None
     if ":assumed-role/" in arn:

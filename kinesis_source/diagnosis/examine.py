@@ -20,9 +20,10 @@ from kinesis_source.diagnosis.steps import Steps
 from kinesis_source.options.parse import parse_options
 from kinesis_source.options.settings import ClientSettings, SourceSettings
 
-__all__ = ["examine"]
+__all__ = ["PATIENCE_MS", "examine"]
 
-_BUDGET_MS: Final = 10_000
+PATIENCE_MS: Final = 10_000
+"""Somebody waits: what fails for this long is reported, a query would try on."""
 _NOTED_SKEW_S: Final = 60
 _REFUSED_SKEW_S: Final = 300
 """AWS refuses signatures of another time than its own by more than five minutes."""
@@ -60,7 +61,7 @@ def examine(
 
     def read_options() -> Finding:
         settings = parse_options(options)
-        known.append(settings.with_patience(_BUDGET_MS))
+        known.append(settings.with_patience(PATIENCE_MS))
         names = ", ".join(stream.key for stream in settings.read.streams)
         return Finding("options", OK, f"{names} in {settings.client.region}")
 

@@ -6,7 +6,7 @@ shared with everybody else who polls them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kinesis_source.aws.api import Page, StreamApi
@@ -16,6 +16,7 @@ from kinesis_source.model.positions import TRIM_HORIZON, AtTimestamp, Position
 from kinesis_source.model.shards import Shard
 from kinesis_source.options.settings import StreamSettings
 from kinesis_source.records.kpl import AggregateError, open_aggregate
+from kinesis_source.records.lines import cut
 from kinesis_source.records.readable import read_data
 
 __all__ = ["show_records", "take_sample"]
@@ -25,6 +26,8 @@ _SHARDS: Final = 8
 _PAGES: Final = 3
 _LIMIT: Final = 500
 _TEXT_CHARACTERS: Final = 400
+_UserRecord = tuple[str, str, bytes]
+"""What it is of an aggregate, its partition key, its data."""
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ def take_sample(api: StreamApi, stream: StreamSettings, shown: int = 3) -> Strea
         records_per_s=1000 * sum(one.rate_per_ms(one.records) for one in seen),
         bytes_per_s=1000 * sum(one.rate_per_ms(one.data_bytes) for one in seen),
         newest_age_s=max(0.0, (now_ms - newest_ms) / 1000) if newest_ms else None,
-        records_shown=tuple(sorted(records, key=lambda record: record.arrived)[-shown:]),
+        records_shown=tuple(map(_short, sorted(records, key=lambda one: one.arrived)[-shown:])),
     )
 
 
@@ -99,15 +102,24 @@ def _look(
     return seen
 
 
-def show_records(shard_id: str, page: Page, most: int) -> list[ShownRecord]:
-    """Return the last records of a page as a person reads them, user records apart."""
+def _short(record: ShownRecord) -> ShownRecord:
+    return replace(record, text=cut(record.text, _TEXT_CHARACTERS))
+
+
+def show_records(shard_id: str, page: Page, most: int | None = None) -> list[ShownRecord]:
+    """Return the records of a page as a person reads them, user records apart.
+
+    Parameters
+    ----------
+    shard_id : str
+    page : Page
+    most : int or None
+        Only so many, the last ones; None: all.
+    """
     found: list[ShownRecord] = []
-    for at in range(max(0, len(page) - most), len(page)):
+    for at in range(len(page))[_last(most)]:
         for kind, key, data in _user_records(bytes(page.data[at]), page.partition_keys[at], most):
             readable = read_data(data)
-            text = readable.text
-            if len(text) > _TEXT_CHARACTERS:
-                text = f"{text[:_TEXT_CHARACTERS]}..."
             found.append(
                 ShownRecord(
                     shard_id,
@@ -115,13 +127,17 @@ def show_records(shard_id: str, page: Page, most: int) -> list[ShownRecord]:
                     page.sequence_numbers[at],
                     name_time(page.arrival_ms[at]),
                     f"{kind}{readable.kind}",
-                    text,
+                    readable.text,
                 )
             )
-    return found[-most:]
+    return found[_last(most)]
 
 
-def _user_records(data: bytes, partition_key: str, most: int) -> list[tuple[str, str, bytes]]:
+def _last(most: int | None) -> slice:
+    return slice(None) if most is None else slice(-most, None)
+
+
+def _user_records(data: bytes, partition_key: str, most: int | None) -> list[_UserRecord]:
     """Take a record of the Kinesis Producer Library apart; others are one record."""
     try:
         aggregate = open_aggregate(data)
@@ -130,9 +146,9 @@ def _user_records(data: bytes, partition_key: str, most: int) -> list[tuple[str,
     if aggregate is None:
         return [("", partition_key, data)]
     count = len(aggregate)
-    first = max(0, count - most)
-    keys, user_data = aggregate.rows(first, count)
+    wanted = range(count)[_last(most)]
+    keys, user_data = aggregate.rows(wanted.start, wanted.stop)
     return [
-        (f"KPL {number} of {count}, ", key, bytes(one))
-        for number, (key, one) in enumerate(zip(keys, user_data, strict=True), first + 1)
+        (f"KPL {at + 1} of {count}, ", key, bytes(one))
+        for at, key, one in zip(wanted, keys, user_data, strict=True)
     ]

@@ -11,6 +11,8 @@ import pytest
 
 from kinesis_source.cli.main import main
 from kinesis_source.emulator import Emulator
+from kinesis_source.model.outgoing import OutRecord
+from kinesis_source.write.aggregate import Aggregator
 
 
 @pytest.fixture
@@ -71,6 +73,34 @@ def test_filters(aws, stream, capsys):
     assert {record["shard_id"] for record in shown(capsys)} == {"shardId-000000000001"}
     assert tail(aws, *chosen, "--limit", "3") == 0
     assert len(shown(capsys)) == 3
+
+
+def test_all_user_records_of_the_producer_library_are_shown(aws, stream, capsys):
+    packed = Aggregator(0, 50_000)
+    for number in range(1_300):
+        packed.add(OutRecord(b'{"n": %d}' % number, f"key {number % 7}"))
+    made, _ = packed.take()
+    stream.put(made.data, "any")
+    assert tail(aws, "--from", "trim_horizon", "--no-follow", "--json") == 0
+    records = shown(capsys)
+    assert [json.loads(record["text"])["n"] for record in records] == list(range(1_300))
+    assert records[0]["kind"] == "KPL 1 of 1300, json"
+
+
+def test_a_long_record_is_filtered_and_shown_whole(aws, stream, capsys):
+    stream.put(json.dumps({"pad": "x" * 2_000, "user": "ann"}).encode(), "k")
+    chosen = ("--from", "trim_horizon", "--no-follow", "--json", "--filter", "user == 'ann'")
+    assert tail(aws, *chosen) == 0
+    (record,) = shown(capsys)
+    assert json.loads(record["text"])["user"] == "ann"
+
+
+def test_a_key_moves_no_cursor(aws, stream, capsys):
+    stream.put(b"x", "\x1b[2Jkey")
+    assert tail(aws, "--from", "trim_horizon", "--no-follow") == 0
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert "\\x1b[2Jkey" in text
 
 
 def test_pretty_json(aws, stream, capsys):
