@@ -95,12 +95,21 @@ class PreviewState:
     last: Sample | None = None
     history: tuple[Point, ...] = ()
     _batches: dict[int, int] = field(default_factory=dict)
+    _seen_rows: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def observe(self, query: StreamingQuery) -> None:
         """Take in what Spark says of the query now."""
         with self._lock:
             self._observe(query)
+
+    def see(self, rows: int) -> None:
+        """Take in how many rows the table has: Spark reports a batch after its rows are there."""
+        with self._lock:
+            self._seen_rows = max(self._seen_rows, rows)
+            self.rows = max(self.rows, rows)
+            if rows and self.phase in ("starting", "waiting"):
+                self.phase = "running"
 
     def _observe(self, query: StreamingQuery) -> None:
         for progress in query.recentProgress:
@@ -111,7 +120,7 @@ class PreviewState:
             rows = (document.get("sink") or {}).get("numOutputRows", -1)
             self._batches[sample.batch_id] = rows if rows >= 0 else sample.rows
             self.last = sample
-        self.rows = sum(self._batches.values())
+        self.rows = max(self._seen_rows, sum(self._batches.values()))
         behind_ms = self.last.worst("maxMsBehindLatest") if self.last else None
         # A new tuple: who draws the old one goes on with it.
         now = Point(time.monotonic(), self.rows, behind_ms)
@@ -180,7 +189,10 @@ def describe_error(text: str) -> tuple[str, str]:
 
 
 def read_table(spark: SparkSession, state: PreviewState, *, newest: int = NEWEST_ROWS) -> Table:
-    """Ask the table in memory for its size, its newest rows, and its rows by shard."""
+    """Ask the table in memory for its size, its newest rows, and its rows by shard.
+
+    The state hears of the size.
+    """
     frame = spark.table(state.table_name)
     shards = None
     if "shardId" in frame.columns:
@@ -189,6 +201,7 @@ def read_table(spark: SparkSession, state: PreviewState, *, newest: int = NEWEST
         rows = sum(shards.values())
     else:
         rows = frame.count()
+    state.see(rows)
     last = frame.tail(newest)
     # The table's last rows are those of its last batch, shard after shard.
     by = [
